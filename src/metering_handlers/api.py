@@ -1,0 +1,223 @@
+"""What the three functions share: the resolver with its error answers, and the frame around each request."""
+
+import binascii
+import json
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
+from aws_lambda_powertools.logging import correlation_paths
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from metering_handlers.metering_table import RETRYABLE_ERRORS, IncompleteInsertError
+from metering_handlers.problems import (
+    MAX_LISTED_VIOLATIONS,
+    ProblemError,
+    problem_response,
+    violations,
+)
+
+JSON_MEDIA_TYPE = "application/json"
+RETRY_AFTER_SECONDS = 5
+"""What a 503 asks the caller to wait: DynamoDB's on-demand capacity grows within seconds."""
+
+logger = Logger()
+metrics = Metrics()
+
+LambdaHandler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+class MeteringResolver(APIGatewayRestResolver):
+    """Powertools' resolver, which validates requests, with this API's answers for what goes wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_validation=True, json_body_deserializer=_load_json_object)
+        self.exception_handler(RequestValidationError)(self._answer_violations)
+        self.exception_handler(RequestUnsupportedContentType)(self._answer_unsupported_content_type)
+        self.exception_handler([UnicodeDecodeError, binascii.Error])(self._answer_undecodable_body)
+        self.exception_handler(ProblemError)(self._answer)
+        self.exception_handler(NotFoundError)(self._answer_not_found)
+        self.exception_handler(IncompleteInsertError)(self._answer_incomplete_insert)
+        self.exception_handler(ClientError)(self._answer_client_error)
+        self.exception_handler([BotoConnectionError, HTTPClientError])(self._answer_unavailable)
+        self.exception_handler(Exception)(self._answer_unexpected)
+
+    @property
+    def request_id(self) -> str:
+        """The API Gateway request id of the request being answered: what a caller quotes to the operator."""
+        return self.current_event.request_context.request_id or ""
+
+    def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Answer one proxy event, however API Gateway has spelled its path."""
+        return super().resolve(_normalized(event), context)
+
+    def _answer(self, problem: ProblemError) -> Response[str]:
+        logger.append_keys(problem=problem.slug)
+        return problem_response(problem, self.request_id)
+
+    def _answer_violations(self, error: RequestValidationError) -> Response[str]:
+        found = violations(error.errors())
+        locations = {violation["location"] for violation in found}
+        if any(
+            violation["location"] == "body" and violation["code"] == "required" and not violation["pointer"]
+            for violation in found
+        ):
+            return self._answer(
+                ProblemError(
+                    HTTPStatus.BAD_REQUEST, "missing-body", "The request has no body; send a JSON object."
+                )
+            )
+        if locations & {"query", "header"}:
+            status, slug = HTTPStatus.BAD_REQUEST, "invalid-parameter"
+        else:
+            status, slug = HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"
+        count = len(found)
+        detail = f"The request breaks {count} rule(s); nothing was written. Correct what errors lists."
+        if count > MAX_LISTED_VIOLATIONS:
+            detail += f" Only the first {MAX_LISTED_VIOLATIONS} are listed."
+        return self._answer(ProblemError(status, slug, detail, errors=found[:MAX_LISTED_VIOLATIONS]))
+
+    def _answer_unsupported_content_type(self, _: RequestUnsupportedContentType) -> Response[str]:
+        detail = f"The body must be JSON: send it with Content-Type: {JSON_MEDIA_TYPE}."
+        return self._answer(ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+
+    def _answer_undecodable_body(self, _: UnicodeDecodeError | binascii.Error) -> Response[str]:
+        return self._answer(
+            ProblemError(
+                HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not UTF-8 text; send JSON in UTF-8."
+            )
+        )
+
+    def _answer_not_found(self, _: NotFoundError) -> Response[str]:
+        detail = "There is nothing at this path; see the API's three routes."
+        return self._answer(ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail))
+
+    def _answer_incomplete_insert(self, error: IncompleteInsertError) -> Response[str]:
+        logger.append_keys(records=error.inserted)
+        return self._answer_unavailable(error)
+
+    def _answer_client_error(self, error: ClientError) -> Response[str]:
+        if error.response["Error"]["Code"] in RETRYABLE_ERRORS:
+            return self._answer_unavailable(error)
+        return self._answer_unexpected(error)
+
+    def _answer_unavailable(self, error: Exception) -> Response[str]:
+        inserted = error.inserted if isinstance(error, IncompleteInsertError) else None
+        return self._answer(
+            ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The metering table could not take or give everything in time."
+                if inserted is None
+                else f"The metering table took {inserted} record(s) in time, not all.",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+                members={} if inserted is None else {"inserted": inserted},
+            )
+        )
+
+    def _answer_unexpected(self, error: Exception) -> Response[str]:
+        logger.exception("Unexpected error", exc_info=error)
+        detail = "Something went wrong on our side. Quote the request id in instance to the operator."
+        return self._answer(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail))
+
+
+def lambda_handler_of(app: MeteringResolver) -> LambdaHandler:
+    """Make a function's entry point: correlation id, metrics, and one log line for each request.
+
+    Parameters
+    ----------
+    app : MeteringResolver
+        The resolver with the function's route.
+    """
+
+    @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
+    def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        started = time.perf_counter()
+        answer = app.resolve(event, context)
+        logger.info(
+            "Request answered",
+            method=event["httpMethod"],
+            route=event["resource"],
+            status=answer["statusCode"],
+            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+        if metrics.metric_set:
+            metrics.flush_metrics()
+        return answer
+
+    return lambda_handler
+
+
+def _normalized(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Make path and content type what Powertools' routing and body parsing expect.
+
+    API Gateway may hand over a path decoded or not, and Powertools' ``<name>`` does not match a slash: all
+    after the route's name is percent-encoded here, whichever way it came, and decoded once when validated.
+    Powertools would also read forms, which this API does not take, and compares media types literally.
+    """
+    _, route, *identifier = event["path"].split("/", 2)
+    path = "/".join(["", route, *(quote(part, safe="%", errors="surrogatepass") for part in identifier)])
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if content_type := headers.get("content-type"):
+        is_json = content_type.partition(";")[0].strip().lower() == JSON_MEDIA_TYPE
+        headers["content-type"] = JSON_MEDIA_TYPE if is_json else "unsupported"
+    return {**event, "path": path, "headers": headers}
+
+
+def _load_json_object(text: str) -> dict[str, object]:
+    """Parse a body strictly: no NaN, no member twice, nothing but an object at the top.
+
+    Raises
+    ------
+    ProblemError
+        If the text is not JSON (400), or is JSON of another kind (422).
+    """
+    try:
+        document: object = json.loads(
+            text, object_pairs_hook=_unique_members, parse_constant=_refuse_constant
+        )
+    except json.JSONDecodeError as error:
+        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", detail) from error
+    except RecursionError as error:
+        detail = "The body is nested too deeply; see the README for its form."
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", detail) from error
+    except ValueError as error:
+        # Python refuses to read integers of more than 4,300 digits.
+        detail = "The body has a number with too many digits."
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", detail) from error
+    if not isinstance(document, dict):
+        detail = "The body must be a JSON object, { … }, not another JSON value."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail)
+    return document
+
+
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a member given twice: which of two usages to bill is not ours to guess."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            "malformed-json",
+            f"A JSON object in the body has the member {twice[:255]!r} twice.",
+        )
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise ProblemError(
+        HTTPStatus.BAD_REQUEST, "malformed-json", f"The body is not JSON: {name} is not a JSON number."
+    )

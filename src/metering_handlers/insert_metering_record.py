@@ -1,0 +1,29 @@
+"""``POST /insertMeteringRecord/{customerIdentifier}``: store one customer's usage."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
+
+from metering_handlers.api import MeteringResolver, lambda_handler_of
+from metering_handlers.insertion import Prefer, insert
+from metering_handlers.models import BuyerUsage, PathCustomerIdentifier, Usage
+
+app = MeteringResolver()
+
+
+@app.post("/insertMeteringRecord/<customerIdentifier>")
+def insert_metering_record(
+    customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
+    usage: Annotated[Usage, Body()],
+    prefer: Prefer = None,
+) -> Response[str]:
+    """Store one record for the customer in the path."""
+    # Both parts are validated already; constructing validates nothing twice.
+    entry = BuyerUsage.model_construct(
+        customerIdentifier=customerIdentifier, metered_dimensions=usage.metered_dimensions
+    )
+    return insert(app, [entry], prefer)
+
+
+lambda_handler = lambda_handler_of(app)

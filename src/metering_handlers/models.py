@@ -1,0 +1,203 @@
+"""What a caller may send: the request models, and the limits they enforce."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import unquote
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+MAX_BUYERS = 10_000
+"""Entries in one bulk request; with one dimension each they stay below Lambda's 6 MB request limit."""
+MAX_DIMENSIONS = 25
+"""Dimensions in one record: the hourly job sends them all in one BatchMeterUsage call, which takes 25."""
+MAX_DIMENSION_NAME_LENGTH = 255
+"""Characters; UsageRecord.Dimension in the AWS Marketplace Metering API reference."""
+MAX_QUANTITY = 2_147_483_647
+"""UsageRecord.Quantity in the AWS Marketplace Metering API reference."""
+MAX_CUSTOMER_IDENTIFIER_LENGTH = 128
+"""Characters; the hourly job uses the identifier as an SQS MessageGroupId, which takes 128."""
+MAX_TIMESTAMP = 2**53 - 1
+"""Milliseconds; the hourly job reads timestamps as JavaScript numbers, which are exact up to here."""
+MAX_PAGE_SIZE = 1_000
+DEFAULT_PAGE_SIZE = 100
+MAX_NEXT_TOKEN_LENGTH = 1_024
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _check_customer_identifier(value: str) -> str:
+    """Refuse what the hourly job could never forward: its usage would never be billed."""
+    if "%" in value:
+        raise PydanticCustomError(
+            "percent_sign",
+            "must not contain a percent sign; in a path, percent-encode each reserved character exactly once",
+        )
+    if not all("!" <= character <= "~" for character in value):
+        raise PydanticCustomError(
+            "not_printable_ascii", "must consist of printable ASCII characters without white space"
+        )
+    return value
+
+
+CustomerIdentifier = Annotated[
+    str,
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=MAX_CUSTOMER_IDENTIFIER_LENGTH,
+        description="The buyer: a customer identifier, a 12-digit AWS account id, or a License ARN.",
+        examples=["ExWoL3vTir2"],
+    ),
+    AfterValidator(_check_customer_identifier),
+]
+
+PathCustomerIdentifier = Annotated[CustomerIdentifier, BeforeValidator(unquote)]
+"""The same identifier where a path carries it, plain or percent-encoded: every spelling is one customer."""
+
+
+class MeteredDimension(BaseModel):
+    """How much of one dimension was used."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    # API Gateway puts U+FFFD where a body is not UTF-8; usage of a dimension so mangled is never billed.
+    dimension_name: Annotated[
+        str, Field(min_length=1, max_length=MAX_DIMENSION_NAME_LENGTH, pattern="^[^\ufffd]*$")
+    ]
+    dimension_value: Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
+
+
+def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
+    """Find names used twice: the hourly job adds dimensions up across records, not inside one."""
+    if not isinstance(value, list):
+        return []
+    first_index: dict[str, int] = {}
+    duplicates: list[InitErrorDetails] = []
+    for index, entry in enumerate(value):
+        name = entry.get("dimension_name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in first_index:
+            error = PydanticCustomError(
+                "duplicate_dimension",
+                "repeats the dimension_name of entry {first_index}",
+                {"first_index": first_index[name]},
+            )
+            duplicates.append(InitErrorDetails(type=error, loc=(index, "dimension_name"), input=name))
+        else:
+            first_index[name] = index
+    return duplicates
+
+
+def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
+    """Give a validation error's lines in the form from which another error can be built."""
+    return [
+        InitErrorDetails(
+            type=PydanticCustomError(
+                line["type"],
+                line["msg"],
+                line.get("ctx"),
+            ),
+            loc=line["loc"],
+            input=line["input"],
+        )
+        for line in error.errors(include_url=False)
+    ]
+
+
+def _check_distinct(value: object, validate: ValidatorFunctionWrapHandler) -> Sequence[MeteredDimension]:
+    """Report repeated dimensions together with whatever else is wrong with the list."""
+    duplicates = _duplicate_dimensions(value)
+    try:
+        dimensions: Sequence[MeteredDimension] = validate(value)
+    except ValidationError as error:
+        if not duplicates:
+            raise
+        raise ValidationError.from_exception_data(
+            "metered_dimensions", _line_errors(error) + duplicates
+        ) from None
+    if duplicates:
+        raise ValidationError.from_exception_data("metered_dimensions", duplicates)
+    return dimensions
+
+
+MeteredDimensions = Annotated[
+    list[MeteredDimension],
+    Field(min_length=1, max_length=MAX_DIMENSIONS),
+    WrapValidator(_check_distinct),
+]
+
+
+class Usage(BaseModel):
+    """The body of ``POST /insertMeteringRecord/{customerIdentifier}``: one customer's usage."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    metered_dimensions: MeteredDimensions
+
+
+class BuyerUsage(BaseModel):
+    """One entry of a bulk request: becomes one record."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    customerIdentifier: CustomerIdentifier  # noqa: N815 - the API's name for it
+    metered_dimensions: MeteredDimensions
+
+
+class BulkUsage(BaseModel):
+    """The body of ``POST /insertMeteringRecords``: many customers' usage."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    buyers: Annotated[list[BuyerUsage], Field(min_length=1, max_length=MAX_BUYERS)]
+
+
+class RecordStatus(StrEnum):
+    """What became of a record."""
+
+    PENDING = "pending"
+    METERED = "metered"
+    FAILED = "failed"
+
+
+class SortOrder(StrEnum):
+    """By ``create_timestamp``."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
+
+
+def _parse_instant(value: object) -> int:
+    """Read epoch milliseconds or an ISO 8601 date or time (UTC unless it says otherwise)."""
+    if isinstance(value, str):
+        if value.isascii() and value.isdigit() and len(value) <= len(str(MAX_TIMESTAMP)):
+            return int(value)
+        try:
+            instant = datetime.fromisoformat(value)
+        except ValueError:
+            pass
+        else:
+            if instant.tzinfo is None:
+                instant = instant.replace(tzinfo=UTC)
+            # Whole-number arithmetic: a float of seconds would lose a millisecond now and then.
+            return (instant - EPOCH) // timedelta(milliseconds=1)
+    raise PydanticCustomError(
+        "invalid_instant",
+        "must be epoch milliseconds or an ISO 8601 time such as 2026-11-23T10:00:00Z; encode a plus sign",
+    )
+
+
+Instant = Annotated[int, Field(ge=0, le=MAX_TIMESTAMP), BeforeValidator(_parse_instant)]
+"""A point in time, in ms since 1970-01-01T00:00:00Z."""

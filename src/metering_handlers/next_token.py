@@ -1,0 +1,58 @@
+"""The list endpoint's ``next_token``: where the next page starts, opaque to the caller."""
+
+import base64
+from typing import Annotated
+
+from boto3.dynamodb.types import DYNAMODB_CONTEXT
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from metering_handlers.models import SortOrder
+
+
+class InvalidNextTokenError(ValueError):
+    """The token is not one of ours, or belongs to another listing."""
+
+
+def _check_number(text: str) -> str:
+    """Refuse what DynamoDB would not take as a number; others may have written decimals by mistake."""
+    try:
+        number = DYNAMODB_CONTEXT.create_decimal(text)
+    except ArithmeticError as error:
+        raise ValueError("is no DynamoDB number") from error
+    if not number.is_finite():
+        raise ValueError("is no DynamoDB number")
+    return text
+
+
+class _Position(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    customer: str
+    order: str
+    after: Annotated[str, AfterValidator(_check_number)]
+
+
+def encode(customer_identifier: str, order: SortOrder, after_timestamp: str) -> str:
+    """Make the token of the page after the record with that timestamp."""
+    position = _Position(customer=customer_identifier, order=order.value, after=after_timestamp)
+    return base64.urlsafe_b64encode(position.model_dump_json().encode()).decode().rstrip("=")
+
+
+def decode(token: str, customer_identifier: str, order: SortOrder) -> str:
+    """Return the timestamp after which the page starts.
+
+    Raises
+    ------
+    InvalidNextTokenError
+        If the token is damaged, or was made for another customer or order.
+    """
+    try:
+        document = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        position = _Position.model_validate_json(document)
+    except (ValueError, ValidationError) as error:
+        raise InvalidNextTokenError("is not a next_token of this API") from error
+    if position.customer != customer_identifier:
+        raise InvalidNextTokenError("belongs to another customer")
+    if position.order != order.value:
+        raise InvalidNextTokenError("belongs to a listing in the other order")
+    return position.after

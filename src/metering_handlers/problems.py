@@ -1,0 +1,143 @@
+"""Problem details: the one shape of every error (RFC 9457)."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import NotRequired, TypedDict
+
+from aws_lambda_powertools.event_handler import Response
+
+PROBLEM_JSON = "application/problem+json"
+MAX_LISTED_VIOLATIONS = 1_000
+"""Violations in one answer: 10,000 entries can break 250,000 rules, and Lambda's answers end at 6 MB."""
+_MAX_POINTER_TOKEN_LENGTH = 255
+"""Characters of a member's name shown in a pointer: an unknown one may be megabytes long."""
+
+
+class Violation(TypedDict):
+    """One broken rule: where, which, and what to change."""
+
+    location: str
+    pointer: str
+    code: str
+    detail: str
+
+
+class ErrorLine(TypedDict):
+    """What this module reads of a line of ``pydantic.ValidationError.errors()``."""
+
+    type: str
+    loc: tuple[str | int, ...]
+    msg: str
+    ctx: NotRequired[Mapping[str, object]]
+
+
+@dataclass(eq=False)
+class ProblemError(Exception):
+    """An answer other than success.
+
+    Parameters
+    ----------
+    status : HTTPStatus
+        The HTTP status.
+    slug : str
+        The problem's stable name; ``type`` is a URN made of it.
+    detail : str
+        What was wrong and what to do, for the caller to read.
+    errors : Sequence[Violation]
+        Every rule that was broken, when there are any to list.
+    headers : Mapping[str, str]
+        Further response headers.
+    members : Mapping[str, int | str]
+        Further members of the problem document.
+    """
+
+    status: HTTPStatus
+    slug: str
+    detail: str
+    errors: Sequence[Violation] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, int | str] = field(default_factory=dict)
+
+
+def problem_response(problem: ProblemError, request_id: str) -> Response[str]:
+    """Render a problem as the answer to the request with that id."""
+    document: dict[str, object] = {
+        "type": f"urn:marketplace-metering:problem:{problem.slug}",
+        "title": problem.slug.replace("-", " ").capitalize(),
+        "status": problem.status.value,
+        "detail": problem.detail,
+        "instance": request_id,
+        **problem.members,
+    }
+    if problem.errors:
+        document["errors"] = problem.errors
+    return Response(
+        status_code=problem.status.value,
+        content_type=PROBLEM_JSON,
+        headers=dict(problem.headers),
+        body=json.dumps(document),
+    )
+
+
+# pydantic's error types: our stable code, and what the caller should change.
+_RULES: Mapping[str, tuple[str, str]] = {
+    "missing": ("required", "is required; add it"),
+    "extra_forbidden": ("unknown_field", "is not a known field; remove it"),
+    "int_type": ("not_an_integer", "must be a JSON integer, not a string, a float or a boolean"),
+    "int_parsing": ("not_an_integer", "must be a whole number"),
+    "int_parsing_size": ("too_large", "is too large a number"),
+    "string_type": ("not_a_string", "must be a string, given once"),
+    "string_unicode": ("not_unicode", "must be valid Unicode text"),
+    "string_pattern_mismatch": ("not_unicode", "must be valid Unicode text; send the body in UTF-8"),
+    "string_too_short": ("too_short", "must have at least {min_length} character(s)"),
+    "string_too_long": ("too_long", "must have at most {max_length} characters"),
+    "list_type": ("not_a_list", "must be a JSON array"),
+    "too_short": ("too_few", "must have at least {min_length} entry"),
+    "too_long": ("too_many", "must have at most {max_length} entries; split the request"),
+    "model_type": ("not_an_object", "must be a JSON object"),
+    "model_attributes_type": ("not_an_object", "must be a JSON object"),
+    "greater_than_equal": ("too_small", "must be at least {ge}"),
+    "less_than_equal": ("too_large", "must be at most {le}"),
+    "enum": ("not_a_choice", "must be {expected}"),
+    "duplicate_dimension": (
+        "duplicate_dimension",
+        "repeats {list}/{first_index}/dimension_name; send each dimension once, with the sum",
+    ),
+}
+
+
+def violations(lines: Iterable[ErrorLine]) -> list[Violation]:
+    """Translate pydantic's errors for the caller.
+
+    Parameters
+    ----------
+    lines : Iterable[ErrorLine]
+        Error lines whose ``loc`` begins with the part of the request: body, path, query or header.
+
+    Returns
+    -------
+    list[Violation]
+        One for each line, in their order; ``pointer`` is an RFC 6901 JSON pointer into that part.
+    """
+    found: list[Violation] = []
+    for line in lines:
+        location, *path = line["loc"]
+        tokens = [f"/{_pointer_token(part)}" for part in path]
+        if line["type"] in _RULES:
+            code, template = _RULES[line["type"]]
+            # "list" is where the list stands whose entry's member broke the rule.
+            detail = template.format_map({"list": "".join(tokens[:-2]), **(line.get("ctx") or {})})
+        else:
+            code, detail = line["type"], line["msg"]
+        found.append(Violation(location=str(location), pointer="".join(tokens), code=code, detail=detail))
+    return found
+
+
+def _pointer_token(part: str | int) -> str:
+    """Escape one reference token as RFC 6901 asks."""
+    token = str(part)
+    if len(token) > _MAX_POINTER_TOKEN_LENGTH:
+        token = token[:_MAX_POINTER_TOKEN_LENGTH] + "…"
+    return token.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,121 @@
+"""Calls of the functions' handlers, with the events API Gateway would send."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from metering_handlers import insert_metering_record, insert_metering_records, list_metering_records
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from metering_handlers.api import LambdaHandler
+
+REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+FUNCTION_TIME_MS = 29_000
+
+
+@dataclass
+class FakeContext:
+    """The part of a Lambda context that the functions and Powertools read."""
+
+    remaining_ms: int = FUNCTION_TIME_MS
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id: str = "3f1f0a5e-2a4b-4f1c-9d5e-5d8f2f0f7c11"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A function's answer, as a caller would read it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    def problem_codes(self) -> set[tuple[str, str]]:
+        """Each violation's pointer and code."""
+        return {(error["pointer"], error["code"]) for error in self.body["errors"]}
+
+
+class Api:
+    """The three functions, called with proxy events."""
+
+    def __init__(self) -> None:
+        self.context = FakeContext()
+        self.request_time = time.time_ns() // 1_000_000
+
+    def insert_one(self, customer: str, body: object, headers: Mapping[str, str] | None = None) -> Answer:
+        event = self.event("POST", f"/insertMeteringRecord/{customer}", body=body, headers=headers)
+        return self.call(insert_metering_record.lambda_handler, event)
+
+    def insert_many(self, body: object, headers: Mapping[str, str] | None = None) -> Answer:
+        event = self.event("POST", "/insertMeteringRecords", body=body, headers=headers)
+        return self.call(insert_metering_records.lambda_handler, event)
+
+    def records(self, customer: str, **query: str | list[str]) -> Answer:
+        # "from" is a keyword of Python's.
+        parameters = {name.rstrip("_"): value for name, value in query.items()}
+        event = self.event("GET", f"/listMeteringRecords/{customer}", query=parameters)
+        return self.call(list_metering_records.lambda_handler, event)
+
+    def event(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | list[str]] | None = None,
+    ) -> dict[str, Any]:
+        """Build a proxy event; a body that is text goes as it is, another one as JSON."""
+        headers = {"Content-Type": "application/json"} | dict(headers or {})
+        multi_query = {
+            name: value if isinstance(value, list) else [value] for name, value in (query or {}).items()
+        }
+        route = path.split("/")[1]
+        return {
+            "resource": f"/{route}",
+            "path": path,
+            "httpMethod": method,
+            "headers": headers,
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "queryStringParameters": {name: values[-1] for name, values in multi_query.items()} or None,
+            "multiValueQueryStringParameters": multi_query or None,
+            "pathParameters": None,
+            "stageVariables": None,
+            "requestContext": {
+                "requestId": REQUEST_ID,
+                "requestTimeEpoch": self.request_time,
+                "stage": "prod",
+                "path": f"/prod{path}",
+                "httpMethod": method,
+            },
+            "body": body if body is None or isinstance(body, str) else json.dumps(body),
+            "isBase64Encoded": False,
+        }
+
+    def call(self, handler: "LambdaHandler", event: dict[str, Any]) -> Answer:
+        answer = handler(event, cast("LambdaContext", self.context))
+        headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        return Answer(answer["statusCode"], headers, json.loads(answer["body"]))
+
+
+def usage(**quantities: object) -> dict[str, object]:
+    """Build the body of an insert: dimension names and their quantities."""
+    return {
+        "metered_dimensions": [
+            {"dimension_name": name, "dimension_value": value} for name, value in quantities.items()
+        ]
+    }
+
+
+def buyer(customer: str, **quantities: object) -> dict[str, object]:
+    """Build one entry of a bulk insert."""
+    return {"customerIdentifier": customer, **usage(**quantities)}
