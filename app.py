@@ -1,0 +1,23 @@
+"""The CDK app: what ``cdk synth`` and ``cdk deploy`` run."""
+
+import sys
+
+import aws_cdk as cdk
+
+from infra.config import Config, ConfigError
+from infra.metering_records_stack import STACK_NAME, MeteringRecordsStack
+
+
+def main() -> None:
+    """Synthesize the stack for the parameters in ``cdk.context.json``."""
+    app = cdk.App()
+    try:
+        config = Config.from_context(app.node.try_get_context("params"))
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    MeteringRecordsStack(app, STACK_NAME, config=config, env=cdk.Environment(region=config.aws_region_name))
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The app's stacks, synthesized in process and without bundling."""
+
+from collections.abc import Callable
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Template
+
+from infra.config import Config
+from infra.metering_records_stack import STACK_NAME, MeteringRecordsStack
+
+PARAMS = {"aws_region_name": "us-east-1", "metering_table_name": "AWSMarketplaceMeteringRecords"}
+
+
+@pytest.fixture(scope="session")
+def synthesize() -> Callable[..., Template]:
+    def template(**params: object) -> Template:
+        # pip would run for minutes over all tests; that the bundle works shows in the integration tests.
+        app = cdk.App(context={"aws:cdk:bundling-stacks": []})
+        config = Config.from_context(PARAMS | params)
+        env = cdk.Environment(region=config.aws_region_name)
+        return Template.from_stack(MeteringRecordsStack(app, STACK_NAME, config=config, env=env))
+
+    return template
+
+
+@pytest.fixture(scope="session")
+def template(synthesize: Callable[..., Template]) -> Template:
+    return synthesize()

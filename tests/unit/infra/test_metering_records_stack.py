@@ -1,0 +1,109 @@
+"""The stack's template."""
+
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from tests.unit.infra.conftest import PARAMS
+
+MODULES = ["insert_metering_record", "insert_metering_records", "list_metering_records"]
+
+
+def function_id(template: Template, module: str) -> str:
+    (logical_id,) = template.find_resources(
+        "AWS::Lambda::Function", {"Properties": {"Handler": f"metering_handlers.{module}.lambda_handler"}}
+    )
+    return logical_id
+
+
+def statements(template: Template, module: str) -> list[dict[str, Any]]:
+    """What the function's own role allows."""
+    functions = template.find_resources("AWS::Lambda::Function")
+    role = functions[function_id(template, module)]["Properties"]["Role"]["Fn::GetAtt"][0]
+    policies = template.find_resources("AWS::IAM::Policy", {"Properties": {"Roles": [{"Ref": role}]}})
+    return [
+        statement
+        for policy in policies.values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+
+
+def test_there_are_three_functions_and_no_custom_resources(template: Template) -> None:
+    template.resource_count_is("AWS::Lambda::Function", 3)
+    resource_types = {resource["Type"] for resource in template.to_json()["Resources"].values()}
+    assert not [name for name in resource_types if name.startswith("Custom::")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_function_runs_on_python_3_13_and_arm64_within_api_gateways_time(
+    template: Template, module: str
+) -> None:
+    template.has_resource_properties(
+        "AWS::Lambda::Function",
+        {
+            "Handler": f"metering_handlers.{module}.lambda_handler",
+            "Runtime": "python3.13",
+            "Architectures": ["arm64"],
+            "Timeout": 29,
+            "Environment": {
+                "Variables": Match.object_like({"METERING_TABLE_NAME": PARAMS["metering_table_name"]})
+            },
+            "LoggingConfig": {"LogGroup": Match.any_value()},
+        },
+    )
+
+
+def test_every_log_group_ends_its_memory_some_day(template: Template) -> None:
+    template.all_resources_properties("AWS::Logs::LogGroup", {"RetentionInDays": 90})
+    template.resource_count_is("AWS::Logs::LogGroup", 3)
+
+
+@pytest.mark.parametrize("module", MODULES[:2])
+def test_an_insert_may_put_into_the_metering_table_and_nothing_else(template: Template, module: str) -> None:
+    (statement,) = statements(template, module)
+
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "dynamodb:PutItem")
+    assert "table/AWSMarketplaceMeteringRecords" in str(statement["Resource"])
+    assert "*" not in str(statement["Resource"])
+
+
+def test_the_list_may_query_the_metering_table_and_nothing_else(template: Template) -> None:
+    (statement,) = statements(template, MODULES[2])
+
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "dynamodb:Query")
+    assert "table/AWSMarketplaceMeteringRecords" in str(statement["Resource"])
+    assert "*" not in str(statement["Resource"])
+
+
+def test_the_api_is_regional_with_three_routes_that_ask_for_iam(template: Template) -> None:
+    template.has_resource_properties(
+        "AWS::ApiGateway::RestApi", {"EndpointConfiguration": {"Types": ["REGIONAL"]}}
+    )
+    template.has_resource_properties("AWS::ApiGateway::Stage", {"StageName": "prod"})
+    template.resource_count_is("AWS::ApiGateway::Method", 3)
+    template.all_resources_properties("AWS::ApiGateway::Method", {"AuthorizationType": "AWS_IAM"})
+    assert sorted(
+        resource["Properties"]["PathPart"]
+        for resource in template.find_resources("AWS::ApiGateway::Resource").values()
+    ) == [
+        "insertMeteringRecord",
+        "insertMeteringRecords",
+        "listMeteringRecords",
+        "{customerIdentifier+}",
+        "{customerIdentifier+}",
+    ]
+
+
+def test_the_outputs_are_the_urls_of_the_api_and_of_its_endpoints(template: Template) -> None:
+    outputs = template.find_outputs("*")
+
+    paths = {
+        "ApiUrl": "/",
+        "InsertMeteringRecordUrl": "/insertMeteringRecord/{customerIdentifier}",
+        "InsertMeteringRecordsUrl": "/insertMeteringRecords",
+        "ListMeteringRecordsUrl": "/listMeteringRecords/{customerIdentifier}",
+    }
+    assert set(outputs) == set(paths)
+    for name, path in paths.items():
+        assert outputs[name]["Value"]["Fn::Join"][1][-1] == path
