@@ -1,0 +1,84 @@
+# Every target sets up what it needs, once: .venv (Python), node_modules (the CDK CLI), .local (the local cloud).
+# ARGS reaches the tool behind a target, e.g. make test-unit ARGS="-k models" or make deploy ARGS="--profile me".
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo local test test-unit test-integration lint format synth deploy diff destroy
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+VENV_READY := $(VENV)/.ready
+CDK_READY := node_modules/.ready
+REQUIREMENTS := requirements.txt src/requirements.txt requirements-dev.txt
+RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
+RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
+
+# The app of cdk.json runs under the python3 that comes first on the path.
+CDK := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" node_modules/.bin/cdk --no-notices
+# Node 20 works; a page that says otherwise would hide what an output is read for.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+export NODE_NO_WARNINGS := 1
+
+PYTEST := $(PYTHON) -m pytest
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
+		| awk -F '|' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+demo: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud and watch usage travel from HTTP into the table
+	@$(PYTHON) -m local demo
+
+local: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud that stays up until Ctrl-C, for your own curl
+	@$(PYTHON) -m local up
+
+test: test-unit test-integration ## Run all tests
+
+test-unit: $(VENV_READY) ## Run the unit tests
+	$(PYTEST) tests/unit --numprocesses=auto $(ARGS)
+
+test-integration: $(VENV_READY) $(CDK_READY) ## Run the tests against a deployment to the local cloud
+	$(PYTEST) tests/integration $(ARGS)
+
+lint: $(VENV_READY) ## Check style and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+format: $(VENV_READY) ## Format the code
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
+	@$(CDK) synth $(ARGS)
+
+deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
+	@$(CDK) deploy $(ARGS)
+
+diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
+	@$(CDK) diff $(ARGS)
+
+destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; the metering table stays
+	@$(CDK) destroy $(ARGS)
+
+# A .venv made by hand is used, unless its Python is too old.
+$(VENV_READY): $(REQUIREMENTS)
+	@$(PYTHON) -c '$(RECENT_PYTHON)' 2>/dev/null || { \
+		for python in python3 python3.13 python3.12 python3.11; do \
+			if $$python -c '$(RECENT_PYTHON)' 2>/dev/null; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo 'Python 3.11 or newer is needed: https://www.python.org/downloads/' >&2; exit 1; \
+		fi; \
+		echo "Creating .venv with $$($$found --version) ..."; \
+		$$found -m venv --clear $(VENV); \
+	}
+	@echo 'Installing the Python packages into .venv (once; a minute or so) ...'
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(CDK_READY): package.json package-lock.json
+	@node -e '$(RECENT_NODE)' 2>/dev/null || { \
+		echo 'Node.js 20 or newer is needed, for the CDK CLI: https://nodejs.org/' >&2; exit 1; }
+	@echo 'Installing the CDK CLI into node_modules (once) ...'
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,24 @@
+"""The stack, deployed once to a local cloud for the whole session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.cloud import local_cloud
+from local.deploy import Api, deploy, read_params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def api() -> Iterator[Api]:
+    """Deploy the app to a local cloud, and stop that cloud when the session ends, however it ends.
+
+    Meanwhile this process's environment is the cloud's: a plain ``boto3.client`` talks to it.
+    """
+    params = read_params()
+    with local_cloud(params.region) as cloud:
+        yield deploy(cloud, params)

@@ -1,0 +1,232 @@
+"""The deployed API, over HTTP, as billing software meets it."""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import boto3
+import pytest
+
+from local.api_client import Response, send
+from local.demo import log_line_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from local.deploy import Api
+
+ONE_DIMENSION = {"metered_dimensions": [{"dimension_name": "m", "dimension_value": 1}]}
+
+
+@pytest.fixture
+def customer() -> str:
+    """Name a customer that no other test has."""
+    return f"c-{uuid.uuid4()}"
+
+
+def post(api: "Api", path: str, payload: object, headers: dict[str, str] | None = None) -> Response:
+    return send(api, "POST", path, json.dumps(payload).encode(), headers)
+
+
+def listed(api: "Api", path_identifier: str) -> list[dict[str, Any]]:
+    answer = send(api, "GET", f"/listMeteringRecords/{path_identifier}")
+    assert answer.status == 200, answer.body
+    records: list[dict[str, Any]] = json.loads(answer.body)["records"]
+    return records
+
+
+def stored(api: "Api", customer: str) -> list[dict[str, "AttributeValueTypeDef"]]:
+    pages = (
+        boto3.client("dynamodb")
+        .get_paginator("query")
+        .paginate(
+            TableName=api.metering_table,
+            KeyConditionExpression="customerIdentifier = :c",
+            ExpressionAttributeValues={":c": {"S": customer}},
+            ConsistentRead=True,
+        )
+    )
+    return [item for page in pages for item in page["Items"]]
+
+
+def count_all(api: "Api") -> int:
+    pages = (
+        boto3.client("dynamodb").get_paginator("scan").paginate(TableName=api.metering_table, Select="COUNT")
+    )
+    return sum(page["Count"] for page in pages)
+
+
+def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: "Api", customer: str) -> None:
+    payload = {
+        "metered_dimensions": [
+            {"dimension_name": "metered_1_id", "dimension_value": 10},
+            {"dimension_name": "metered_3_id", "dimension_value": 20},
+        ]
+    }
+
+    answer = post(api, f"/insertMeteringRecord/{customer}", payload)
+
+    assert (answer.status, answer.body) == (200, b"{}")
+    (item,) = stored(api, customer)
+    assert item.pop("create_timestamp").keys() == {"N"}
+    assert item.pop("request_id").keys() == {"S"}
+    assert item == {
+        "customerIdentifier": {"S": customer},
+        "metering_pending": {"S": "true"},
+        "dimension_usage": {
+            "L": [
+                {"M": {"dimension": {"S": "metered_1_id"}, "value": {"N": "10"}}},
+                {"M": {"dimension": {"S": "metered_3_id"}, "value": {"N": "20"}}},
+            ]
+        },
+    }
+
+
+def test_the_same_customer_twice_in_one_request_gives_two_records(api: "Api", customer: str) -> None:
+    payload = {"buyers": [{"customerIdentifier": customer, **ONE_DIMENSION}] * 2}
+
+    answer = post(api, "/insertMeteringRecords", payload, {"Prefer": "return=representation"})
+
+    assert answer.status == 200
+    assert answer.headers["preference-applied"] == "return=representation"
+    timestamps = [int(item["create_timestamp"]["N"]) for item in stored(api, customer)]
+    assert len(timestamps) == 2
+    assert json.loads(answer.body)["records"] == [
+        {"customerIdentifier": customer, "create_timestamp": timestamp} for timestamp in timestamps
+    ]
+
+
+def test_however_a_path_spells_a_license_arn_it_is_one_customer(api: "Api") -> None:
+    arn = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
+    spellings = [arn, quote(arn, safe=":"), quote(arn, safe="/"), quote(arn, safe="")]
+
+    for spelling in spellings:
+        assert post(api, f"/insertMeteringRecord/{spelling}", ONE_DIMENSION).status == 200
+
+    for spelling in spellings:
+        assert len(listed(api, spelling)) == len(spellings)
+    assert len(stored(api, arn)) == len(spellings)
+
+
+def test_an_account_id_is_a_customer(api: "Api") -> None:
+    account_id = str(uuid.uuid4().int)[:12]
+
+    assert post(api, f"/insertMeteringRecord/{account_id}", ONE_DIMENSION).status == 200
+
+    assert len(listed(api, account_id)) == 1
+
+
+def test_ten_thousand_buyers_in_one_request_are_ten_thousand_records(api: "Api", customer: str) -> None:
+    before = count_all(api)
+    buyers = [{"customerIdentifier": f"{customer}-{number}", **ONE_DIMENSION} for number in range(10_000)]
+
+    answer = post(api, "/insertMeteringRecords", {"buyers": buyers})
+
+    assert (answer.status, answer.body) == (200, b"{}")
+    assert count_all(api) == before + 10_000
+
+
+def test_one_buyer_too_many_is_refused_and_nothing_written(api: "Api", customer: str) -> None:
+    before = count_all(api)
+    buyers = [{"customerIdentifier": customer, **ONE_DIMENSION}] * 10_001
+
+    answer = post(api, "/insertMeteringRecords", {"buyers": buyers})
+
+    assert answer.status == 422
+    (error,) = json.loads(answer.body)["errors"]
+    assert (error["pointer"], error["code"]) == ("/buyers", "too_many")
+    assert count_all(api) == before
+
+
+def test_many_clients_at_once_for_one_customer_lose_nothing(api: "Api", customer: str) -> None:
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(
+            clients.map(
+                lambda _: post(api, f"/insertMeteringRecord/{customer}", ONE_DIMENSION).status, range(32)
+            )
+        )
+
+    assert answers == [200] * 32
+    assert len(stored(api, customer)) == 32
+
+
+def test_the_list_is_paged(api: "Api", customer: str) -> None:
+    buyers = [{"customerIdentifier": customer, **ONE_DIMENSION}] * 5
+    assert post(api, "/insertMeteringRecords", {"buyers": buyers}).status == 200
+
+    seen: list[int] = []
+    query = "?limit=2"
+    while query:
+        page = json.loads(send(api, "GET", f"/listMeteringRecords/{customer}{query}").body)
+        seen += [record["create_timestamp"] for record in page["records"]]
+        query = f"?limit=2&next_token={page['next_token']}" if page["next_token"] else ""
+
+    assert seen == [int(item["create_timestamp"]["N"]) for item in stored(api, customer)]
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (b"{", 400, "The body is not JSON"),
+        (b"", 400, "send a JSON object"),
+        (b"[]", 422, "must be a JSON object"),
+        (b'{"metered_dimensions":[]}', 422, "must have at least 1 entry"),
+        (b'{"metered_dimensions":[{"dimension_name":"m","dimension_value":1.0}]}', 422, "JSON integer"),
+        (b'{"metered_dimensions":[{"dimension_name":"m","dimension_value":true}]}', 422, "JSON integer"),
+        (b'{"metered_dimensions":[{"dimension_name":"m","dimension_value":"10"}]}', 422, "JSON integer"),
+        (b'{"metered_dimensions":[{"dimension_name":"m","dimension_value":2147483648}]}', 422, "2147483647"),
+        (b'{"metered_dimensions":[{"dimension_name":"\xff","dimension_value":1}]}', 422, "UTF-8"),
+    ],
+)
+def test_a_bad_body_is_answered_with_what_to_change_and_nothing_is_written(
+    api: "Api", customer: str, body: bytes, status: int, text: str
+) -> None:
+    answer = send(api, "POST", f"/insertMeteringRecord/{customer}", body)
+
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert text in answer.body.decode()
+    assert stored(api, customer) == []
+
+
+@pytest.mark.parametrize(
+    "spelling", ["x" * 129, "a%20b", "caf%C3%A9", "100%25", "a%zz", "%"], ids=lambda spelling: spelling[:9]
+)
+def test_a_customer_the_job_could_never_forward_is_refused(api: "Api", spelling: str) -> None:
+    before = count_all(api)
+
+    answer = post(api, f"/insertMeteringRecord/{spelling}", ONE_DIMENSION)
+
+    assert answer.status == 422
+    assert json.loads(answer.body)["errors"][0]["pointer"] == "/customerIdentifier"
+    assert count_all(api) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/insertMeteringRecord/c"),
+        ("POST", "/insertMeteringRecords"),
+        ("GET", "/listMeteringRecords/c"),
+    ],
+)
+def test_a_caller_without_a_signature_is_refused(api: "Api", method: str, path: str) -> None:
+    assert send(api, method, path, b"{}" if method == "POST" else None, signed=False).status == 403
+
+
+def test_a_request_leaves_a_structured_line_in_cloudwatch_logs(api: "Api", customer: str) -> None:
+    assert post(api, f"/insertMeteringRecord/{customer}", ONE_DIMENSION).status == 200
+    request_id = stored(api, customer)[0]["request_id"]["S"]
+
+    line = json.loads(log_line_of(request_id))
+
+    assert line["message"] == "Request answered"
+    assert (line["status"], line["records"], line["route"]) == (
+        200,
+        1,
+        "/insertMeteringRecord/{customerIdentifier+}",
+    )
+    assert customer not in json.dumps(line)
