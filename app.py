@@ -4,8 +4,8 @@ import sys
 
 import aws_cdk as cdk
 
-from infra.config import Config, ConfigError
-from infra.metering_records_stack import STACK_NAME, MeteringRecordsStack
+from infra.config import STACK_NAME, Config, ConfigError
+from infra.metering_records_stack import MeteringRecordsStack
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+STACK_NAME = "cdk-apigw-marketplace-metering-records"
+
 
 class ConfigError(ValueError):
     """The configuration is wrong; the message says which parameter, and what to write instead."""

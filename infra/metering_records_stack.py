@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from infra.config import Config
 
-STACK_NAME = "cdk-apigw-marketplace-metering-records"
-
 
 class MeteringRecordsStack(Stack):
     """Everything that takes usage in and lists it.

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud import ACCESS_KEY, MINISTACK_LOG, SECRET_KEY, local_cloud
 from local.demo import CUSTOMER, INSERT_MANY, INSERT_ONE, run_demo
-from local.deploy import API_FILE, Api, api_file, deploy, read_params
+from local.deploy import API_FILE, Api, api_file, deploy, read_config
 from local.steps import StepError, say, shown
 
 if TYPE_CHECKING:
@@ -33,13 +33,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=("demo", "up"))
     command = parser.parse_args().command
+    # A shell that starts this in the background has it ignore Ctrl-C's signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Like Ctrl-C, these must not leave the cloud running.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     try:
-        params = read_params()
-        with local_cloud(params.region) as cloud:
-            api = deploy(cloud, params)
+        config = read_config()
+        with local_cloud(config.aws_region_name) as cloud:
+            api = deploy(cloud, config)
             with api_file(api):
                 if command == "demo":
                     run_demo(api)

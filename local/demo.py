@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from infra.config import STACK_NAME
 from local.api_client import send
-from local.deploy import STACK_NAME
 from local.steps import StepError, say
 
 if TYPE_CHECKING:

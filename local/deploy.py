@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
+from infra.config import STACK_NAME, Config
 from local.steps import LOCAL, LOGS, PROJECT, StepError, run, step
 
 if TYPE_CHECKING:
@@ -24,28 +25,11 @@ if TYPE_CHECKING:
     from local.cloud import Cloud
 
 API_FILE = LOCAL / "api.json"
-STACK_NAME = "cdk-apigw-marketplace-metering-records"
 
 _CONTEXT_FILE = PROJECT / "cdk.context.json"
 _TABLE_FILE = Path(__file__).with_name("metering_table.json")
 _CDK = PROJECT / "node_modules" / ".bin" / "cdk"
 _ACCOUNT = "000000000000"
-
-
-@dataclass(frozen=True)
-class Params:
-    """The parameters in ``cdk.context.json`` that the local cloud shares with the app.
-
-    Attributes
-    ----------
-    region : str
-        The AWS region.
-    metering_table : str
-        The metering table's name.
-    """
-
-    region: str
-    metering_table: str
 
 
 @dataclass(frozen=True)
@@ -70,38 +54,35 @@ class Api:
     aws_endpoint_url: str
 
 
-def read_params() -> Params:
-    """Read what the local cloud and the app must agree on.
+def read_config() -> Config:
+    """Read the configuration of the app.
 
     Returns
     -------
-    Params
-        The app's own parameters.
+    Config
+        What is to be deployed.
 
     Raises
     ------
     StepError
-        If ``cdk.context.json`` does not have them.
+        If ``cdk.context.json`` is not as it has to be.
     """
     try:
-        params = json.loads(_CONTEXT_FILE.read_text())["params"]
-        return Params(region=params["aws_region_name"], metering_table=params["metering_table_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StepError(
-            'cdk.context.json must hold {"params": {"aws_region_name": "...", "metering_table_name": "..."}}'
-            f" ({type(error).__name__}: {error})"
-        ) from error
+        context = json.loads(_CONTEXT_FILE.read_text())
+        return Config.from_context(context.get("params"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise StepError(f"The configuration cannot be used: {error}") from error
 
 
-def deploy(cloud: Cloud, params: Params) -> Api:
+def deploy(cloud: Cloud, config: Config) -> Api:
     """Create the metering table, bootstrap the cloud, and deploy the app to it with the pinned CDK CLI.
 
     Parameters
     ----------
     cloud : Cloud
         The running local cloud; it is empty.
-    params : Params
-        The app's parameters.
+    config : Config
+        The app's configuration.
 
     Returns
     -------
@@ -113,8 +94,10 @@ def deploy(cloud: Cloud, params: Params) -> Api:
     StepError
         If one of the steps fails.
     """
-    with step(f"Creating the table {params.metering_table}, as the AWS Marketplace SaaS quickstart does"):
-        _create_table(params.metering_table)
+    with step(
+        f"Creating the table {config.metering_table_name}, as the AWS Marketplace SaaS quickstart does"
+    ):
+        _create_table(config.metering_table_name)
     with step("Preparing the local cloud for the CDK (cdk bootstrap)"):
         # With no app named, the CLI does not synthesize ours just to prepare an environment.
         _cdk("bootstrap", f"aws://{_ACCOUNT}/{cloud.region}", "--app", "")
@@ -128,7 +111,7 @@ def deploy(cloud: Cloud, params: Params) -> Api:
     return Api(
         api_url=f"{cloud.endpoint_url}/_aws/execute-api/{api_id}{url.path.rstrip('/')}",
         region=cloud.region,
-        metering_table=params.metering_table,
+        metering_table=config.metering_table_name,
         aws_endpoint_url=cloud.endpoint_url,
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.cloud import local_cloud
-from local.deploy import Api, deploy, read_params
+from local.deploy import Api, deploy, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,6 @@ def api() -> Iterator[Api]:
 
     Meanwhile this process's environment is the cloud's: a plain ``boto3.client`` talks to it.
     """
-    params = read_params()
-    with local_cloud(params.region) as cloud:
-        yield deploy(cloud, params)
+    config = read_config()
+    with local_cloud(config.aws_region_name) as cloud:
+        yield deploy(cloud, config)

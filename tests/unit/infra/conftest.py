@@ -6,8 +6,8 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from infra.config import Config
-from infra.metering_records_stack import STACK_NAME, MeteringRecordsStack
+from infra.config import STACK_NAME, Config
+from infra.metering_records_stack import MeteringRecordsStack
 
 PARAMS = {"aws_region_name": "us-east-1", "metering_table_name": "AWSMarketplaceMeteringRecords"}
 
