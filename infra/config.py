@@ -22,6 +22,8 @@ class Config(BaseModel):
         The AWS region to deploy to, where the metering table is.
     metering_table_name : str
         The name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created.
+    idempotency_hours : int
+        How long a request's idempotency key is remembered.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -40,6 +42,10 @@ class Config(BaseModel):
             description="the name of the quickstart's DynamoDB table: 3 to 255 of A-Z a-z 0-9 _ . -",
         ),
     ]
+
+    idempotency_hours: Annotated[
+        int, Field(ge=1, le=720, description="a whole number of hours from 1 to 720 (30 days)")
+    ] = 24
 
     @classmethod
     def from_context(cls, params: object) -> Self:

@@ -8,6 +8,7 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 
 from infra.bundling import Target, function_code
+from infra.idempotency_table import IdempotencyTable
 from infra.metering_api import MeteringApi
 from infra.metering_function import MeteringFunction
 
@@ -38,7 +39,13 @@ class MeteringRecordsStack(Stack):
             scope, construct_id, env=env, description="REST API for AWS Marketplace metering records"
         )
         metering_table = dynamodb.Table.from_table_name(self, "MeteringTable", config.metering_table_name)
-        environment = {"METERING_TABLE_NAME": metering_table.table_name}
+        self.idempotency_table = IdempotencyTable(self, "IdempotencyTable")
+        list_environment = {"METERING_TABLE_NAME": metering_table.table_name}
+        insert_environment = {
+            **list_environment,
+            "IDEMPOTENCY_TABLE_NAME": self.idempotency_table.table_name,
+            "IDEMPOTENCY_HOURS": str(config.idempotency_hours),
+        }
         code = function_code(Target.from_context(self.node))
         self.insert_one = MeteringFunction(
             self,
@@ -47,7 +54,7 @@ class MeteringRecordsStack(Stack):
             description="Stores one customer's usage.",
             code=code,
             memory_mb=512,
-            environment=environment,
+            environment=insert_environment,
         )
         self.insert_many = MeteringFunction(
             self,
@@ -56,7 +63,7 @@ class MeteringRecordsStack(Stack):
             description="Stores many customers' usage.",
             code=code,
             memory_mb=1024,
-            environment=environment,
+            environment=insert_environment,
         )
         self.list_records = MeteringFunction(
             self,
@@ -65,10 +72,11 @@ class MeteringRecordsStack(Stack):
             description="Lists a customer's records and what became of them.",
             code=code,
             memory_mb=512,
-            environment=environment,
+            environment=list_environment,
         )
         for inserting in (self.insert_one, self.insert_many):
             metering_table.grant(inserting.function, "dynamodb:PutItem")
+            self.idempotency_table.grant(inserting.function, "dynamodb:PutItem")
         metering_table.grant(self.list_records.function, "dynamodb:Query")
         self.api = MeteringApi(
             self,

@@ -45,6 +45,7 @@ INSERT_MANY = {
         },
     ]
 }
+IDEMPOTENCY_KEY = "demo-2026-11"
 
 # What the three records hold, in the order they were sent.
 _USAGE = [
@@ -74,32 +75,44 @@ def run_demo(api: Api) -> None:
     _expect(answer == {}, "Inserting one record must answer with the empty object {}.")
 
     say("\n2. Several records in one request, here both for the same customer\n")
-    answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY)
+    answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY, IDEMPOTENCY_KEY)
     _expect(answer == {}, "Inserting several records must answer with the empty object {}.")
 
-    say("\n3. The customer's records, listed\n")
+    say("\n3. The same request again, as a client does that never saw the answer: nothing is written twice\n")
+    answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY, IDEMPOTENCY_KEY)
+    _expect(answer == {}, "A repeated request must answer as the first did.")
+
+    say("\n4. The customer's records, listed\n")
     _check_listed(_exchange(api, "GET", f"/listMeteringRecords/{CUSTOMER}"))
 
-    say("\n4. The same records as DynamoDB stores them, ready for the quickstart's hourly job\n")
+    say("\n5. The same records as DynamoDB stores them, ready for the quickstart's hourly job\n")
     items = boto3.client("dynamodb").scan(TableName=api.metering_table, ConsistentRead=True)["Items"]
     items.sort(key=lambda item: int(item["create_timestamp"]["N"]))
     for item in items:
         say(f"   {json.dumps(item)}")
     _check_stored(items)
 
-    say("\n5. What a function logged about the last insert, from CloudWatch Logs\n")
+    say("\n6. What a function logged about the last insert, from CloudWatch Logs\n")
     say(f"   {log_line_of(items[-1]['request_id']['S'])}")
 
 
-def _exchange(api: Api, method: str, path: str, payload: object = None) -> object:
+def _exchange(
+    api: Api, method: str, path: str, payload: object = None, idempotency_key: str | None = None
+) -> object:
     """Send a signed request, print both sides of it, and return the parsed answer if it is a 200."""
     say(f"   > {method} {api.api_url}{path}")
     if payload is not None:
         say("   > Content-Type: application/json")
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    for name, value in headers.items():
+        say(f"   > {name}: {value}")
+    if payload is not None:
         _say_json(payload, ">")
-    answer = send(api, method, path, None if payload is None else json.dumps(payload).encode())
+    answer = send(api, method, path, None if payload is None else json.dumps(payload).encode(), headers)
     say(f"   < {answer.status} {HTTPStatus(answer.status).phrase}")
-    say(f"   < Content-Type: {answer.headers.get('content-type', '(none)')}")
+    for name in ("Content-Type", "Idempotent-Replayed"):
+        if name.lower() in answer.headers:
+            say(f"   < {name}: {answer.headers[name.lower()]}")
     try:
         parsed = answer.json()
     except ValueError:

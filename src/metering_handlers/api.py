@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from metering_handlers.metering_table import RETRYABLE_ERRORS, IncompleteInsertError
+from metering_handlers.dynamodb import RETRYABLE_ERRORS
 from metering_handlers.problems import (
     MAX_LISTED_VIOLATIONS,
     ProblemError,
@@ -48,7 +48,6 @@ class MeteringResolver(APIGatewayRestResolver):
         self.exception_handler([UnicodeDecodeError, binascii.Error])(self._answer_undecodable_body)
         self.exception_handler(ProblemError)(self._answer)
         self.exception_handler(NotFoundError)(self._answer_not_found)
-        self.exception_handler(IncompleteInsertError)(self._answer_incomplete_insert)
         self.exception_handler(ClientError)(self._answer_client_error)
         self.exception_handler([BotoConnectionError, HTTPClientError])(self._answer_unavailable)
         self.exception_handler(Exception)(self._answer_unexpected)
@@ -103,26 +102,18 @@ class MeteringResolver(APIGatewayRestResolver):
         detail = "There is nothing at this path; see the API's three routes."
         return self._answer(ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail))
 
-    def _answer_incomplete_insert(self, error: IncompleteInsertError) -> Response[str]:
-        logger.append_keys(records=error.inserted)
-        return self._answer_unavailable(error)
-
     def _answer_client_error(self, error: ClientError) -> Response[str]:
         if error.response["Error"]["Code"] in RETRYABLE_ERRORS:
             return self._answer_unavailable(error)
         return self._answer_unexpected(error)
 
-    def _answer_unavailable(self, error: Exception) -> Response[str]:
-        inserted = error.inserted if isinstance(error, IncompleteInsertError) else None
+    def _answer_unavailable(self, _: Exception) -> Response[str]:
         return self._answer(
             ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "unavailable",
-                "The metering table could not take or give everything in time."
-                if inserted is None
-                else f"The metering table took {inserted} record(s) in time, not all.",
+                "The metering table did not answer in time. Try again.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-                members={} if inserted is None else {"inserted": inserted},
             )
         )
 

@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 
 from metering_handlers.api import MeteringResolver, lambda_handler_of
-from metering_handlers.insertion import Prefer, insert
+from metering_handlers.insertion import IdempotencyKey, Prefer, insert
 from metering_handlers.models import BuyerUsage, PathCustomerIdentifier, Usage
 
 app = MeteringResolver()
@@ -16,6 +16,7 @@ app = MeteringResolver()
 def insert_metering_record(
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
     usage: Annotated[Usage, Body()],
+    idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response[str]:
     """Store one record for the customer in the path."""
@@ -23,7 +24,7 @@ def insert_metering_record(
     entry = BuyerUsage.model_construct(
         customerIdentifier=customerIdentifier, metered_dimensions=usage.metered_dimensions
     )
-    return insert(app, [entry], prefer)
+    return insert(app, [entry], idempotency_key, prefer)
 
 
 lambda_handler = lambda_handler_of(app)

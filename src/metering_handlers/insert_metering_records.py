@@ -6,16 +6,18 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body
 
 from metering_handlers.api import MeteringResolver, lambda_handler_of
-from metering_handlers.insertion import Prefer, insert
+from metering_handlers.insertion import IdempotencyKey, Prefer, insert
 from metering_handlers.models import BulkUsage
 
 app = MeteringResolver()
 
 
 @app.post("/insertMeteringRecords")
-def insert_metering_records(usage: Annotated[BulkUsage, Body()], prefer: Prefer = None) -> Response[str]:
+def insert_metering_records(
+    usage: Annotated[BulkUsage, Body()], idempotency_key: IdempotencyKey = None, prefer: Prefer = None
+) -> Response[str]:
     """Store one record for each entry of ``buyers``."""
-    return insert(app, usage.buyers, prefer)
+    return insert(app, usage.buyers, idempotency_key, prefer)
 
 
 lambda_handler = lambda_handler_of(app)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
@@ -9,23 +10,54 @@ from aws_lambda_powertools.event_handler.openapi.params import Header
 from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BeforeValidator
 
-from metering_handlers import settings
-from metering_handlers.api import JSON_MEDIA_TYPE, MeteringResolver, logger, metrics
-from metering_handlers.metering_table import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER, MeteringTable
-from metering_handlers.models import BuyerUsage
+from metering_handlers import dynamodb, settings
+from metering_handlers.api import (
+    JSON_MEDIA_TYPE,
+    RETRY_AFTER_SECONDS,
+    MeteringResolver,
+    logger,
+    metrics,
+)
+from metering_handlers.metering_table import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
+from metering_handlers.models import MAX_IDEMPOTENCY_KEY_LENGTH, BuyerUsage
+from metering_handlers.problems import ProblemError
+from metering_handlers.record_writer import (
+    WRITE_PARALLELISM,
+    IncompleteWriteError,
+    KeyReusedError,
+    RecordWriter,
+    Written,
+)
 
 RETURN_REPRESENTATION = "return=representation"
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+        pattern="^[ -~]+$",
+        description="Makes a repeat safe: with the same key, the same payload is written once.",
+    ),
+]
 Prefer = Annotated[
     str | None,
     BeforeValidator(lambda value: ",".join(value) if isinstance(value, list) else value),
     Header(alias="Prefer", description="`return=representation` returns the stored keys (RFC 7240)."),
 ]
 
-metering_table = MeteringTable.connect(settings.required("METERING_TABLE_NAME"), max_attempts=1)
+record_writer = RecordWriter(
+    client=dynamodb.connect(max_attempts=1, max_connections=WRITE_PARALLELISM),
+    metering_table=settings.required("METERING_TABLE_NAME"),
+    idempotency_table=settings.required("IDEMPOTENCY_TABLE_NAME"),
+    remembered_hours=settings.required_int("IDEMPOTENCY_HOURS"),
+)
 
 
-def insert(app: MeteringResolver, usages: Sequence[BuyerUsage], prefer: str | None) -> Response[str]:
+def insert(
+    app: MeteringResolver, usages: Sequence[BuyerUsage], idempotency_key: str | None, prefer: str | None
+) -> Response[str]:
     """Store one record for each entry and answer the request that ``app`` is serving.
 
     Parameters
@@ -34,29 +66,74 @@ def insert(app: MeteringResolver, usages: Sequence[BuyerUsage], prefer: str | No
         The resolver that serves the request.
     usages : Sequence[BuyerUsage]
         The valid entries, in the order they were sent.
+    idempotency_key : str | None
+        The request's ``Idempotency-Key`` header; without it the request's own id is its key, so that a caller
+        can resume what was cut short.
     prefer : str | None
         The request's ``Prefer`` header.
+
+    Raises
+    ------
+    ProblemError
+        If the key was used for another payload (422), or not all records could be written in time (503).
     """
-    inserted = metering_table.insert(
-        usages,
-        request_time=app.current_event.request_context.request_time_epoch,
-        request_id=app.request_id,
-        remaining_ms=app.lambda_context.get_remaining_time_in_millis,
-    )
-    logger.append_keys(records=len(inserted.keys), retries=inserted.retries, slots_moved=inserted.slots_moved)
-    metrics.add_metric("RecordsInserted", MetricUnit.Count, len(inserted.keys))
+    key = idempotency_key or app.request_id
+    try:
+        written = record_writer.write(
+            usages,
+            key=key,
+            request_id=app.request_id,
+            request_time=app.current_event.request_context.request_time_epoch,
+            remaining_ms=app.lambda_context.get_remaining_time_in_millis,
+        )
+    except KeyReusedError as error:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "This Idempotency-Key was used for another payload; nothing was written. Use a new key for it.",
+        ) from error
+    except IncompleteWriteError as error:
+        _report(error.written)
+        metrics.add_metric("IncompleteRequests", MetricUnit.Count, 1)
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "incomplete",
+            f"The metering table took {error.written.records} of {len(usages)} record(s) in time. Send the "
+            f"request again with the header Idempotency-Key: {key}; what is in is not written again.",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            members={"inserted": error.written.records, "idempotency_key": key},
+        ) from error
+    _report(written)
+    headers = {}
+    if written.replayed:
+        headers["Idempotent-Replayed"] = "true"
+        metrics.add_metric("Replays", MetricUnit.Count, 1)
     if not _wants_representation(prefer):
-        return Response(200, JSON_MEDIA_TYPE, "{}")
+        return Response(200, JSON_MEDIA_TYPE, "{}", headers=headers)
     keys = [
-        {CUSTOMER_IDENTIFIER: key.customer_identifier, CREATE_TIMESTAMP: key.create_timestamp}
-        for key in inserted.keys
+        {CUSTOMER_IDENTIFIER: usage.customerIdentifier, CREATE_TIMESTAMP: timestamp}
+        for usage, timestamp in zip(usages, written.create_timestamps, strict=True)
     ]
-    return Response(
-        200,
-        JSON_MEDIA_TYPE,
-        json.dumps({"records": keys}),
-        headers={"Preference-Applied": RETURN_REPRESENTATION},
+    headers["Preference-Applied"] = RETURN_REPRESENTATION
+    return Response(200, JSON_MEDIA_TYPE, json.dumps({"records": keys}), headers=headers)
+
+
+def _report(written: Written) -> None:
+    """Tell the operator: in the request's log line, and as metrics."""
+    logger.append_keys(
+        records=written.records,
+        inserted=written.inserted,
+        chunks=written.chunks,
+        retries=written.retries,
+        replayed=written.replayed,
+        slots_moved=written.slots_moved,
+        throttled_chunks=written.throttled_chunks,
     )
+    metrics.add_metric("RecordsInserted", MetricUnit.Count, written.inserted)
+    if written.throttled_chunks:
+        metrics.add_metric("ThrottledChunks", MetricUnit.Count, written.throttled_chunks)
+    if written.slots_moved:
+        metrics.add_metric("SlotsMoved", MetricUnit.Count, written.slots_moved)
 
 
 def _wants_representation(prefer: str | None) -> bool:

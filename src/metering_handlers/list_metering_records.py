@@ -9,8 +9,8 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.metrics import MetricUnit
 
+from metering_handlers import dynamodb, settings
 from metering_handlers import next_token as tokens
-from metering_handlers import settings
 from metering_handlers.api import JSON_MEDIA_TYPE, MeteringResolver, lambda_handler_of, logger, metrics
 from metering_handlers.metering_table import MeteringTable
 from metering_handlers.models import (
@@ -28,7 +28,9 @@ from metering_handlers.stored_records import shown
 QUERY_PARAMETERS = frozenset({"status", "from", "to", "order", "limit", "next_token"})
 
 app = MeteringResolver()
-metering_table = MeteringTable.connect(settings.required("METERING_TABLE_NAME"), max_attempts=3)
+metering_table = MeteringTable(
+    settings.required("METERING_TABLE_NAME"), dynamodb.connect(max_attempts=3, max_connections=1)
+)
 
 
 @app.get("/listMeteringRecords/<customerIdentifier>")

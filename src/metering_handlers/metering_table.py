@@ -5,22 +5,11 @@ The quickstart owns the table; its attributes, and what its hourly job makes of 
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-import uuid
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
-
-from metering_handlers.models import BuyerUsage, RecordStatus, SortOrder
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
+from metering_handlers.models import RecordStatus, SortOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +17,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
         AttributeValueTypeDef,
+        PutTypeDef,
         QueryInputTypeDef,
-        TransactWriteItemTypeDef,
     )
+
+    from metering_handlers.models import BuyerUsage
 
     Item = dict[str, AttributeValueTypeDef]
 
@@ -47,77 +38,43 @@ REQUEST_ID = "request_id"
 IS_PENDING: AttributeValueTypeDef = {"S": "true"}
 HAS_FAILED: AttributeValueTypeDef = {"BOOL": True}
 
-MAX_TRANSACTION_ACTIONS = 100
-"""Actions in one TransactWriteItems call (Amazon DynamoDB API reference)."""
-WRITE_PARALLELISM = 4
-"""Transactions of one request under way at a time."""
-READ_TIMEOUT_MS = 3_000
-CONNECT_TIMEOUT_MS = 1_000
-ANSWER_RESERVE_MS = 1_000
-"""Kept back of the function's time, to render the answer and log it."""
-ATTEMPT_BUDGET_MS = CONNECT_TIMEOUT_MS + READ_TIMEOUT_MS + ANSWER_RESERVE_MS
-"""What a call to DynamoDB may need at worst: with less time left, none is started."""
-BACKOFF_BASE_MS = 25
-BACKOFF_CAP_MS = 2_000
 MAX_PAGE_BYTES = 3_000_000
 """DynamoDB answers gathered into one page; one more may add its 1 MB. Lambda's answers end at 6 MB."""
 
-RETRYABLE_ERRORS = frozenset(
-    {
-        "InternalServerError",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionInProgressException",
+
+def new_item(usage: BuyerUsage, create_timestamp: int, request_id: str) -> Item:
+    """Make the item of a new record, pending, as the hourly job reads it.
+
+    Parameters
+    ----------
+    usage : BuyerUsage
+        Who has used what.
+    create_timestamp : int
+        The record's sort key, in ms since the epoch.
+    request_id : str
+        Stored with the record, for tracing; the job leaves it alone.
+    """
+    return {
+        CUSTOMER_IDENTIFIER: {"S": usage.customerIdentifier},
+        CREATE_TIMESTAMP: {"N": str(create_timestamp)},
+        METERING_PENDING: IS_PENDING,
+        DIMENSION_USAGE: {
+            "L": [
+                {"M": {DIMENSION: {"S": used.dimension_name}, VALUE: {"N": str(used.dimension_value)}}}
+                for used in usage.metered_dimensions
+            ]
+        },
+        REQUEST_ID: {"S": request_id},
     }
-)
-_RETRYABLE_CANCELLATIONS = frozenset(
-    {"None", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
-)
-_SLOT_TAKEN = "ConditionalCheckFailed"
 
 
-@dataclass(frozen=True)
-class RecordKey:
-    """The primary key of a stored record; ``create_timestamp`` in ms."""
-
-    customer_identifier: str
-    create_timestamp: int
-
-
-@dataclass(frozen=True)
-class Inserted:
-    """What an insert did.
-
-    Parameters
-    ----------
-    keys : Sequence[RecordKey]
-        The stored records' keys, in the order of the entries.
-    retries : int
-        Transactions tried again because DynamoDB throttled, met a conflict, or did not answer.
-    slots_moved : int
-        Times a record moved on because its millisecond was taken.
-    """
-
-    keys: Sequence[RecordKey]
-    retries: int
-    slots_moved: int
-
-
-class IncompleteInsertError(Exception):
-    """DynamoDB did not take all records before the time ran out.
-
-    Parameters
-    ----------
-    inserted : int
-        Records known to be stored.
-    """
-
-    def __init__(self, inserted: int) -> None:
-        super().__init__(f"Time ran out after {inserted} records.")
-        self.inserted = inserted
+def put_new(table_name: str, item: Item) -> PutTypeDef:
+    """Make the transaction's action that adds a record, and fails rather than overwrite one."""
+    return {
+        "TableName": table_name,
+        "Item": item,
+        "ConditionExpression": f"attribute_not_exists({CUSTOMER_IDENTIFIER})",
+    }
 
 
 @dataclass(frozen=True)
@@ -136,71 +93,12 @@ class MeteringTable:
     name : str
         The table's name.
     client : DynamoDBClient
-        Its calls should end within ``ATTEMPT_BUDGET_MS``.
+        Retries by itself.
     """
 
     def __init__(self, name: str, client: DynamoDBClient) -> None:
         self._name = name
         self._client = client
-
-    @classmethod
-    def connect(cls, name: str, *, max_attempts: int) -> MeteringTable:
-        """Make the table's own client, with its time limits, from the function's environment.
-
-        Parameters
-        ----------
-        name : str
-            The table's name.
-        max_attempts : int
-            How often the client itself tries a call. An insert takes 1: it retries by its own deadline.
-        """
-        config = Config(
-            connect_timeout=CONNECT_TIMEOUT_MS / 1000,
-            read_timeout=READ_TIMEOUT_MS / 1000,
-            retries={"mode": "standard", "total_max_attempts": max_attempts},
-            max_pool_connections=WRITE_PARALLELISM,
-        )
-        return cls(name, boto3.client("dynamodb", config=config))
-
-    def insert(
-        self,
-        usages: Sequence[BuyerUsage],
-        *,
-        request_time: int,
-        request_id: str,
-        remaining_ms: Callable[[], int],
-    ) -> Inserted:
-        """Add one record for each entry; never change one that is there.
-
-        Parameters
-        ----------
-        usages : Sequence[BuyerUsage]
-            The entries, in the order they were sent.
-        request_time : int
-            When the request came in, in ms since the epoch: the first entry's ``create_timestamp``.
-        request_id : str
-            Stored with each record, for tracing.
-        remaining_ms : Callable[[], int]
-            Tells how many ms the function has left.
-
-        Raises
-        ------
-        IncompleteInsertError
-            If DynamoDB throttled or did not answer until too little time was left.
-        botocore.exceptions.ClientError
-            If DynamoDB refused for a reason that trying again does not change.
-        """
-        insertion = _Insertion(self._client, self._name, request_time, remaining_ms)
-        records = [insertion.record(usage, request_id) for usage in usages]
-        insertion.put(records)
-        return Inserted(
-            keys=[
-                RecordKey(usage.customerIdentifier, int(record[CREATE_TIMESTAMP]["N"]))
-                for usage, record in zip(usages, records, strict=True)
-            ],
-            retries=insertion.retries,
-            slots_moved=insertion.slots_moved,
-        )
 
     def query(  # noqa: PLR0913 - one for each choice a listing has
         self,
@@ -299,108 +197,3 @@ class MeteringTable:
                 failed = "#failed = :failed" if status is RecordStatus.FAILED else "NOT #failed = :failed"
                 request["FilterExpression"] = f"NOT #pending = :pending AND {failed}"
         return request
-
-
-class _Insertion:
-    """One insert under way: its records' slots, and the transactions that put them there."""
-
-    def __init__(
-        self, client: DynamoDBClient, table_name: str, request_time: int, remaining_ms: Callable[[], int]
-    ) -> None:
-        self._client = client
-        self._table_name = table_name
-        self._remaining_ms = remaining_ms
-        self._next_slot: defaultdict[str, int] = defaultdict(lambda: request_time)
-        self._lock = threading.Lock()
-        self.retries = 0
-        self.slots_moved = 0
-
-    def record(self, usage: BuyerUsage, request_id: str) -> Item:
-        return {
-            CUSTOMER_IDENTIFIER: {"S": usage.customerIdentifier},
-            CREATE_TIMESTAMP: {"N": self._take_slot(usage.customerIdentifier)},
-            METERING_PENDING: IS_PENDING,
-            DIMENSION_USAGE: {
-                "L": [
-                    {"M": {DIMENSION: {"S": used.dimension_name}, VALUE: {"N": str(used.dimension_value)}}}
-                    for used in usage.metered_dimensions
-                ]
-            },
-            REQUEST_ID: {"S": request_id},
-        }
-
-    def put(self, records: Sequence[Item]) -> None:
-        chunks = [
-            records[start : start + MAX_TRANSACTION_ACTIONS]
-            for start in range(0, len(records), MAX_TRANSACTION_ACTIONS)
-        ]
-        if len(chunks) == 1:
-            inserted = self._put_chunk(chunks[0])
-        else:
-            with ThreadPoolExecutor(WRITE_PARALLELISM) as pool:
-                inserted = sum(pool.map(self._put_chunk, chunks))
-        if inserted < len(records):
-            raise IncompleteInsertError(inserted)
-
-    def _take_slot(self, customer_identifier: str) -> str:
-        """Give a millisecond that no other record of this customer has in this request."""
-        with self._lock:
-            slot = self._next_slot[customer_identifier]
-            self._next_slot[customer_identifier] = slot + 1
-        return str(slot)
-
-    def _put_chunk(self, records: Sequence[Item]) -> int:
-        """Put these records in one transaction; return how many are in: all of them, or none."""
-        token = str(uuid.uuid4())
-        attempt = 0
-        while self._remaining_ms() > ATTEMPT_BUDGET_MS:
-            actions: list[TransactWriteItemTypeDef] = [
-                {
-                    "Put": {
-                        "TableName": self._table_name,
-                        "Item": record,
-                        "ConditionExpression": f"attribute_not_exists({CUSTOMER_IDENTIFIER})",
-                    }
-                }
-                for record in records
-            ]
-            try:
-                self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
-            except self._client.exceptions.TransactionCanceledException as error:
-                reasons = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]
-                taken = [
-                    record for record, reason in zip(records, reasons, strict=True) if reason == _SLOT_TAKEN
-                ]
-                if not taken and not _RETRYABLE_CANCELLATIONS.issuperset(reasons):
-                    raise
-                if taken:
-                    self._move(taken)
-                    # Other items need another token: DynamoDB refuses a token that comes with other items.
-                    token = str(uuid.uuid4())
-                    continue
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in RETRYABLE_ERRORS:
-                    raise
-            except (BotoConnectionError, HTTPClientError, ResponseParserError):
-                # The outcome is unknown. The kept token makes DynamoDB tell a repeat from a second write.
-                pass
-            else:
-                return len(records)
-            attempt += 1
-            self._back_off(attempt)
-        return 0
-
-    def _move(self, records: Sequence[Item]) -> None:
-        for record in records:
-            record[CREATE_TIMESTAMP] = {"N": self._take_slot(record[CUSTOMER_IDENTIFIER]["S"])}
-        with self._lock:
-            self.slots_moved += len(records)
-
-    def _back_off(self, attempt: int) -> None:
-        """Wait a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
-        with self._lock:
-            self.retries += 1
-        ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
-        # Spreads retries; nothing secret hangs on it.
-        delay_ms = random.uniform(0, ceiling_ms)  # noqa: S311
-        time.sleep(min(delay_ms, max(0, self._remaining_ms() - ATTEMPT_BUDGET_MS)) / 1000)

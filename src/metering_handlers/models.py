@@ -28,6 +28,7 @@ MAX_QUANTITY = 2_147_483_647
 """UsageRecord.Quantity in the AWS Marketplace Metering API reference."""
 MAX_CUSTOMER_IDENTIFIER_LENGTH = 128
 """Characters; the hourly job uses the identifier as an SQS MessageGroupId, which takes 128."""
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_TIMESTAMP = 2**53 - 1
 """Milliseconds; the hourly job reads timestamps as JavaScript numbers, which are exact up to here."""
 MAX_PAGE_SIZE = 1_000

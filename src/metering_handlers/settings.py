@@ -3,8 +3,8 @@
 import os
 
 
-class MissingSettingError(RuntimeError):
-    """An environment variable that the function needs is absent or empty."""
+class SettingError(RuntimeError):
+    """An environment variable that the function needs is absent, empty or wrong."""
 
 
 def required(name: str) -> str:
@@ -12,12 +12,24 @@ def required(name: str) -> str:
 
     Raises
     ------
-    MissingSettingError
+    SettingError
         If it is absent or empty; the message names it.
     """
     value = os.environ.get(name, "").strip()
     if not value:
-        raise MissingSettingError(
-            f"The environment variable {name} is not set; the stack sets it on the function."
-        )
+        raise SettingError(f"The environment variable {name} is not set; the stack sets it on the function.")
     return value
+
+
+def required_int(name: str) -> int:
+    """Return the environment variable of that name as a positive whole number.
+
+    Raises
+    ------
+    SettingError
+        If it is absent, or not such a number; the message names it.
+    """
+    value = required(name)
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise SettingError(f"The environment variable {name} must be a positive whole number, not {value!r}.")
+    return int(value)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 # Before the handlers are imported: they read their environment, and make their clients, at start.
 TABLE_NAME = "AWSMarketplaceMeteringRecords"
+IDEMPOTENCY_TABLE_NAME = "idempotency"
 os.environ.update(
     AWS_ACCESS_KEY_ID="test",
     AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - moto's
     AWS_DEFAULT_REGION="us-east-1",
     METERING_TABLE_NAME=TABLE_NAME,
+    IDEMPOTENCY_TABLE_NAME=IDEMPOTENCY_TABLE_NAME,
+    IDEMPOTENCY_HOURS="24",
     POWERTOOLS_SERVICE_NAME="metering-api",
     POWERTOOLS_METRICS_NAMESPACE="MarketplaceMetering",
 )
@@ -23,7 +26,7 @@ import boto3  # noqa: E402
 import pytest  # noqa: E402
 from moto import mock_aws  # noqa: E402
 
-from metering_handlers import metering_table  # noqa: E402
+from metering_handlers import record_writer  # noqa: E402
 from tests.unit.lambda_calls import Api  # noqa: E402
 
 if TYPE_CHECKING:
@@ -36,10 +39,16 @@ TABLE_DEFINITION = Path(__file__).parents[2] / "local" / "metering_table.json"
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
     # moto's transactions copy the whole backend, which other threads must not change meanwhile.
-    monkeypatch.setattr(metering_table, "WRITE_PARALLELISM", 1)
+    monkeypatch.setattr(record_writer, "WRITE_PARALLELISM", 1)
     with mock_aws():
         client = boto3.client("dynamodb")
         client.create_table(TableName=TABLE_NAME, **json.loads(TABLE_DEFINITION.read_text()))
+        client.create_table(
+            TableName=IDEMPOTENCY_TABLE_NAME,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
         yield client
 
 

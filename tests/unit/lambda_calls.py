@@ -1,5 +1,6 @@
 """Calls of the functions' handlers, with the events API Gateway would send."""
 
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -49,6 +50,8 @@ class Api:
 
     def __init__(self) -> None:
         self.context = FakeContext()
+        # Each request has an id of its own; the first has REQUEST_ID.
+        self._ids = itertools.count(int(REQUEST_ID[-12:], 16))
         self.request_time = time.time_ns() // 1_000_000
 
     def insert_one(self, customer: str, body: object, headers: Mapping[str, str] | None = None) -> Answer:
@@ -91,7 +94,7 @@ class Api:
             "pathParameters": None,
             "stageVariables": None,
             "requestContext": {
-                "requestId": REQUEST_ID,
+                "requestId": f"{REQUEST_ID[:-12]}{next(self._ids):012x}",
                 "requestTimeEpoch": self.request_time,
                 "stage": "prod",
                 "path": f"/prod{path}",

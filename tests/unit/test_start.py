@@ -10,24 +10,39 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-@pytest.mark.parametrize(
-    "module", ["insert_metering_record", "insert_metering_records", "list_metering_records"]
-)
-@pytest.mark.parametrize("value", [None, "", " "])
-def test_a_function_without_its_table_fails_at_init_and_names_the_variable(
-    module: str, value: str | None
-) -> None:
-    environment = {name: content for name, content in os.environ.items() if name != "METERING_TABLE_NAME"}
-    if value is not None:
-        environment["METERING_TABLE_NAME"] = value
+INSERTS = ["insert_metering_record", "insert_metering_records"]
 
+
+def last_words(module: str, **variables: str) -> str:
+    """Import a function's module; return the last line of its complaint."""
     started = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-c", f"import metering_handlers.{module}"],
-        env=environment | {"PYTHONPATH": str(SOURCE)},
+        env=os.environ | {"PYTHONPATH": str(SOURCE)} | variables,
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert started.returncode != 0
-    assert "The environment variable METERING_TABLE_NAME is not set" in started.stderr.splitlines()[-1]
+    return started.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("module", [*INSERTS, "list_metering_records"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_function_without_its_table_fails_at_init_and_names_the_variable(module: str, value: str) -> None:
+    message = last_words(module, METERING_TABLE_NAME=value)
+
+    assert "The environment variable METERING_TABLE_NAME is not set" in message
+
+
+@pytest.mark.parametrize("module", INSERTS)
+def test_an_insert_without_its_idempotency_table_fails_at_init_and_names_the_variable(module: str) -> None:
+    message = last_words(module, IDEMPOTENCY_TABLE_NAME="")
+
+    assert "The environment variable IDEMPOTENCY_TABLE_NAME is not set" in message
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "1.5", "a day"])
+def test_an_insert_that_remembers_keys_for_no_time_fails_at_init(hours: str) -> None:
+    message = last_words(INSERTS[0], IDEMPOTENCY_HOURS=hours)
+
+    assert f"IDEMPOTENCY_HOURS must be a positive whole number, not {hours!r}" in message

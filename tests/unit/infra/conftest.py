@@ -1,6 +1,8 @@
 """The app's stacks, synthesized in process and without bundling."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
@@ -11,12 +13,14 @@ from infra.metering_records_stack import MeteringRecordsStack
 
 PARAMS = {"aws_region_name": "us-east-1", "metering_table_name": "AWSMarketplaceMeteringRecords"}
 
+FEATURE_FLAGS = json.loads((Path(__file__).parents[3] / "cdk.json").read_text())["context"]
+
 
 @pytest.fixture(scope="session")
 def synthesize() -> Callable[..., Template]:
     def template(**params: object) -> Template:
         # pip would run for minutes over all tests; that the bundle works shows in the integration tests.
-        app = cdk.App(context={"aws:cdk:bundling-stacks": []})
+        app = cdk.App(context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []})
         config = Config.from_context(PARAMS | params)
         env = cdk.Environment(region=config.aws_region_name)
         return Template.from_stack(MeteringRecordsStack(app, STACK_NAME, config=config, env=env))

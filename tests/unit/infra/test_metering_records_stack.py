@@ -1,5 +1,6 @@
 """The stack's template."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,6 +28,11 @@ def statements(template: Template, module: str) -> list[dict[str, Any]]:
         for policy in policies.values()
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
     ]
+
+
+def idempotency_table_id(template: Template) -> str:
+    (logical_id,) = template.find_resources("AWS::DynamoDB::Table")
+    return logical_id
 
 
 def test_there_are_three_functions_and_no_custom_resources(template: Template) -> None:
@@ -60,11 +66,13 @@ def test_every_log_group_ends_its_memory_some_day(template: Template) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES[:2])
-def test_an_insert_may_put_into_the_metering_table_and_nothing_else(template: Template, module: str) -> None:
+def test_an_insert_may_put_into_its_two_tables_and_nothing_else(template: Template, module: str) -> None:
     (statement,) = statements(template, module)
 
     assert (statement["Effect"], statement["Action"]) == ("Allow", "dynamodb:PutItem")
-    assert "table/AWSMarketplaceMeteringRecords" in str(statement["Resource"])
+    metering_table, idempotency_table = sorted(statement["Resource"], key=str, reverse=True)
+    assert "table/AWSMarketplaceMeteringRecords" in str(metering_table)
+    assert idempotency_table == {"Fn::GetAtt": [idempotency_table_id(template), "Arn"]}
     assert "*" not in str(statement["Resource"])
 
 
@@ -74,6 +82,45 @@ def test_the_list_may_query_the_metering_table_and_nothing_else(template: Templa
     assert (statement["Effect"], statement["Action"]) == ("Allow", "dynamodb:Query")
     assert "table/AWSMarketplaceMeteringRecords" in str(statement["Resource"])
     assert "*" not in str(statement["Resource"])
+
+
+def test_the_idempotency_table_forgets_by_itself_and_is_backed_up_encrypted_and_kept(
+    template: Template,
+) -> None:
+    template.has_resource(
+        "AWS::DynamoDB::Table",
+        {
+            "DeletionPolicy": "Retain",
+            "UpdateReplacePolicy": "Retain",
+            "Properties": {
+                "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+                "BillingMode": "PAY_PER_REQUEST",
+                "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+                "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+                "SSESpecification": {"SSEEnabled": True},
+            },
+        },
+    )
+
+
+@pytest.mark.parametrize("module", MODULES[:2])
+def test_an_insert_knows_the_idempotency_table_and_how_long_a_key_is_remembered(
+    synthesize: Callable[..., Template], module: str
+) -> None:
+    template = synthesize(idempotency_hours=48)
+
+    template.has_resource_properties(
+        "AWS::Lambda::Function",
+        {
+            "Handler": f"metering_handlers.{module}.lambda_handler",
+            "Environment": {
+                "Variables": {
+                    "IDEMPOTENCY_TABLE_NAME": {"Ref": idempotency_table_id(template)},
+                    "IDEMPOTENCY_HOURS": "48",
+                }
+            },
+        },
+    )
 
 
 def test_the_api_is_regional_with_three_routes_that_ask_for_iam(template: Template) -> None:

@@ -1,0 +1,314 @@
+"""Writing exactly once: the records of a chunk and its idempotency row, in one transaction.
+
+A row is there if and only if its chunk's records are. So a repeated request finds what is in and writes the
+rest, whatever came between: a lost answer, a crash, another caller with the same key.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, RETRYABLE_ERRORS, THROTTLING_ERRORS
+from metering_handlers.idempotency_table import Row, payload_hash
+from metering_handlers.metering_table import new_item, put_new
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from metering_handlers.models import BuyerUsage
+
+MAX_TRANSACTION_ACTIONS = 100
+"""Actions in one TransactWriteItems call (Amazon DynamoDB API reference)."""
+WRITE_PARALLELISM = 4
+"""Transactions of one request under way at a time."""
+BACKOFF_BASE_MS = 25
+BACKOFF_CAP_MS = 2_000
+
+_CONDITION_FAILED = "ConditionalCheckFailed"
+_THROTTLED = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
+_RETRYABLE = _THROTTLED | {"None", "TransactionConflict"}
+
+
+class KeyReusedError(Exception):
+    """The idempotency key belongs to another payload."""
+
+
+class IncompleteWriteError(Exception):
+    """DynamoDB did not take all records before the time ran out.
+
+    Parameters
+    ----------
+    written : Written
+        What is known to be in.
+    """
+
+    def __init__(self, written: Written) -> None:
+        super().__init__(f"Time ran out after {written.records} records.")
+        self.written = written
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of a request.
+
+    Parameters
+    ----------
+    create_timestamps : Sequence[int]
+        The stored records' ``create_timestamp``, in ms, in the order of the entries; without those of chunks
+        that are not in.
+    chunks : int
+        Transactions the request takes.
+    inserted : int
+        Records that this request itself has put there.
+    retries : int
+        Transactions tried again because DynamoDB throttled, met a conflict, or did not answer.
+    throttled_chunks : int
+        Chunks that DynamoDB throttled at least once.
+    slots_moved : int
+        Times a record moved on because its millisecond was taken.
+    """
+
+    create_timestamps: Sequence[int]
+    chunks: int
+    inserted: int
+    retries: int
+    throttled_chunks: int
+    slots_moved: int
+
+    @property
+    def records(self) -> int:
+        """How many of the request's records are in the table."""
+        return len(self.create_timestamps)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether earlier requests with this key had written everything."""
+        return self.inserted == 0
+
+
+@dataclass(frozen=True)
+class RecordWriter:
+    """The metering table and the idempotency table, through one DynamoDB client.
+
+    Parameters
+    ----------
+    client : DynamoDBClient
+        Tries each call once: retrying, by the function's deadline, is done here.
+    metering_table : str
+        The metering table's name.
+    idempotency_table : str
+        The idempotency table's name.
+    remembered_hours : int
+        How long a key is remembered.
+    """
+
+    client: DynamoDBClient
+    metering_table: str
+    idempotency_table: str
+    remembered_hours: int
+
+    def write(
+        self,
+        usages: Sequence[BuyerUsage],
+        *,
+        key: str,
+        request_id: str,
+        request_time: int,
+        remaining_ms: Callable[[], int],
+    ) -> Written:
+        """Add one record for each entry, unless requests with the same key have; never change one.
+
+        Parameters
+        ----------
+        usages : Sequence[BuyerUsage]
+            The entries, in the order they were sent.
+        key : str
+            The idempotency key.
+        request_id : str
+            Stored with each record, for tracing.
+        request_time : int
+            When the request came in, in ms since the epoch: the first entry's ``create_timestamp``.
+        remaining_ms : Callable[[], int]
+            Tells how many ms the function has left.
+
+        Raises
+        ------
+        KeyReusedError
+            If the key belongs to other entries. Nothing was written.
+        IncompleteWriteError
+            If DynamoDB throttled or did not answer until too little time was left.
+        botocore.exceptions.ClientError
+            If DynamoDB refused for a reason that trying again does not change.
+        """
+        return _Write(
+            self,
+            usages,
+            key=key,
+            request_id=request_id,
+            request_time=request_time,
+            remaining_ms=remaining_ms,
+        ).run()
+
+
+class _Write:
+    """One request under way."""
+
+    def __init__(  # noqa: PLR0913 - what a request consists of
+        self,
+        writer: RecordWriter,
+        usages: Sequence[BuyerUsage],
+        *,
+        key: str,
+        request_id: str,
+        request_time: int,
+        remaining_ms: Callable[[], int],
+    ) -> None:
+        chunk_size = MAX_TRANSACTION_ACTIONS - 1
+        self._writer = writer
+        self._key = key
+        self._request_id = request_id
+        self._remaining_ms = remaining_ms
+        self._payload_hash = payload_hash(usages, chunk_size)
+        self._chunks = [usages[start : start + chunk_size] for start in range(0, len(usages), chunk_size)]
+        # One reading of the clock decides for all chunks alike whether an old row still counts.
+        self._now = request_time // 1000
+        self._expiration = self._now + writer.remembered_hours * 3600
+        self._request_time = request_time
+        self._slots_given: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def run(self) -> Written:
+        # Alone and first: whoever puts this row owns the key, so another payload never joins half a request.
+        rows = [self._write_chunk(0, self._first_slots(self._chunks[0]))]
+        if (first := rows[0]) is not None and len(self._chunks) > 1:
+            # All rows of a key are of one age, so that they expire together.
+            self._request_time = first.request_time
+            self._expiration = first.expiration
+            numbers = range(1, len(self._chunks))
+            slots = [self._first_slots(self._chunks[number]) for number in numbers]
+            with ThreadPoolExecutor(WRITE_PARALLELISM) as pool:
+                rows += pool.map(self._write_chunk, numbers, slots)
+        written = Written(
+            create_timestamps=[timestamp for row in rows if row for timestamp in row.create_timestamps],
+            chunks=len(self._chunks),
+            inserted=self._counts["inserted"],
+            retries=self._counts["retries"],
+            throttled_chunks=self._counts["throttled_chunks"],
+            slots_moved=self._counts["slots_moved"],
+        )
+        if len(rows) < len(self._chunks) or None in rows:
+            raise IncompleteWriteError(written)
+        return written
+
+    def _first_slots(self, usages: Sequence[BuyerUsage]) -> list[int]:
+        return [self._take_slot(usage.customerIdentifier) for usage in usages]
+
+    def _take_slot(self, customer_identifier: str) -> int:
+        """Give a millisecond that no other record of this customer has in this request."""
+        with self._lock:
+            slot = self._request_time + self._slots_given[customer_identifier]
+            self._slots_given[customer_identifier] += 1
+        return slot
+
+    def _write_chunk(self, number: int, first_slots: Sequence[int]) -> Row | None:
+        """Write a chunk and its row; return the row that is there, or None if the time ran out."""
+        usages = self._chunks[number]
+        slots = list(first_slots)
+        token = str(uuid.uuid4())
+        attempt = 0
+        throttled = False
+        while self._remaining_ms() > ATTEMPT_BUDGET_MS:
+            row = Row(
+                key=self._key,
+                chunk=number,
+                expiration=self._expiration,
+                payload_hash=self._payload_hash,
+                request_time=self._request_time,
+                create_timestamps=slots,
+                request_id=self._request_id,
+            )
+            try:
+                self._writer.client.transact_write_items(
+                    TransactItems=self._actions(row, usages), ClientRequestToken=token
+                )
+            except self._writer.client.exceptions.TransactionCanceledException as error:
+                row_reason, *reasons = error.response["CancellationReasons"]
+                if row_reason["Code"] == _CONDITION_FAILED:
+                    return self._found(Row.from_item(row_reason["Item"]))
+                codes = [reason["Code"] for reason in reasons]
+                if _CONDITION_FAILED in codes:
+                    self._move_taken(slots, codes, usages)
+                    # Other items need another token: DynamoDB refuses a token that comes with other items.
+                    token = str(uuid.uuid4())
+                    continue
+                codes.append(row_reason["Code"])
+                if not _RETRYABLE.issuperset(codes):
+                    raise
+                throttled = throttled or not _THROTTLED.isdisjoint(codes)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code not in RETRYABLE_ERRORS:
+                    raise
+                throttled = throttled or code in THROTTLING_ERRORS
+            except (BotoConnectionError, HTTPClientError, ResponseParserError):
+                # The outcome is unknown. The kept token makes DynamoDB tell a repeat from a second write.
+                pass
+            else:
+                self._count(inserted=len(usages), throttled_chunks=int(throttled))
+                return row
+            attempt += 1
+            self._back_off(attempt)
+        self._count(throttled_chunks=int(throttled))
+        return None
+
+    def _actions(self, row: Row, usages: Sequence[BuyerUsage]) -> list[TransactWriteItemTypeDef]:
+        actions: list[TransactWriteItemTypeDef] = [
+            {"Put": row.put(self._writer.idempotency_table, self._now)}
+        ]
+        for usage, slot in zip(usages, row.create_timestamps, strict=True):
+            item = new_item(usage, slot, self._request_id)
+            actions.append({"Put": put_new(self._writer.metering_table, item)})
+        return actions
+
+    def _found(self, row: Row) -> Row:
+        """Take the row that was there for the chunk's."""
+        if row.payload_hash != self._payload_hash:
+            raise KeyReusedError
+        if row.request_id == self._request_id:
+            # Ours, from a try whose answer was lost.
+            self._count(inserted=len(row.create_timestamps))
+        return row
+
+    def _move_taken(self, slots: list[int], codes: Sequence[str], usages: Sequence[BuyerUsage]) -> None:
+        """Give each record whose millisecond is taken another one."""
+        taken = [index for index, code in enumerate(codes) if code == _CONDITION_FAILED]
+        for index in taken:
+            slots[index] = self._take_slot(usages[index].customerIdentifier)
+        self._count(slots_moved=len(taken))
+
+    def _back_off(self, attempt: int) -> None:
+        """Wait a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
+        self._count(retries=1)
+        ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
+        # Spreads retries; nothing secret hangs on it.
+        delay_ms = random.uniform(0, ceiling_ms)  # noqa: S311
+        time.sleep(min(delay_ms, max(0, self._remaining_ms() - ATTEMPT_BUDGET_MS)) / 1000)
+
+    def _count(self, **events: int) -> None:
+        with self._lock:
+            self._counts.update(events)
