@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from local.deploy import Api
 
-_TIMEOUT_SECONDS = 60
-
 
 @dataclass(frozen=True)
 class Response:
@@ -65,6 +63,7 @@ def send(  # noqa: PLR0913 - the parts of a request
     headers: Mapping[str, str] | None = None,
     *,
     signed: bool = True,
+    timeout_seconds: float = 60,
 ) -> Response:
     """Send one request, and wait for the answer.
 
@@ -84,6 +83,8 @@ def send(  # noqa: PLR0913 - the parts of a request
         Further header fields.
     signed : bool
         Whether to sign the request with Signature Version 4.
+    timeout_seconds : float
+        How long to wait for the answer.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def send(  # noqa: PLR0913 - the parts of a request
     Raises
     ------
     OSError
-        If the API cannot be reached or does not answer within a minute.
+        If the API cannot be reached or does not answer in time.
     """
     url = f"{api.api_url}{path}"
     request = AWSRequest(method, url, headers=dict(headers or {}), data=body)
@@ -102,7 +103,7 @@ def send(  # noqa: PLR0913 - the parts of a request
     if signed:
         SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", api.region).add_auth(request)
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_seconds)
     try:
         connection.request(method, url.partition(parts.netloc)[2], body, dict(request.headers.items()))
         answer = connection.getresponse()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,3 +23,9 @@ def api() -> Iterator[Api]:
     config = read_config()
     with local_cloud(config.aws_region_name) as cloud:
         yield deploy(cloud, config)
+
+
+@pytest.fixture
+def customer() -> str:
+    """Name a customer that no other test has."""
+    return f"c-{uuid.uuid4()}"

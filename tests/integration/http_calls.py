@@ -1,0 +1,47 @@
+"""Calls of the deployed API, and looks into its table."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from local.api_client import Response, send
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from local.deploy import Api
+
+ONE_DIMENSION = {"metered_dimensions": [{"dimension_name": "m", "dimension_value": 1}]}
+
+
+def post(api: "Api", path: str, payload: object, headers: dict[str, str] | None = None) -> Response:
+    return send(api, "POST", path, json.dumps(payload).encode(), headers)
+
+
+def listed(api: "Api", path_identifier: str) -> list[dict[str, Any]]:
+    answer = send(api, "GET", f"/listMeteringRecords/{path_identifier}")
+    assert answer.status == 200, answer.body
+    records: list[dict[str, Any]] = json.loads(answer.body)["records"]
+    return records
+
+
+def stored(api: "Api", customer: str) -> list[dict[str, "AttributeValueTypeDef"]]:
+    pages = (
+        boto3.client("dynamodb")
+        .get_paginator("query")
+        .paginate(
+            TableName=api.metering_table,
+            KeyConditionExpression="customerIdentifier = :c",
+            ExpressionAttributeValues={":c": {"S": customer}},
+            ConsistentRead=True,
+        )
+    )
+    return [item for page in pages for item in page["Items"]]
+
+
+def count_all(api: "Api") -> int:
+    pages = (
+        boto3.client("dynamodb").get_paginator("scan").paginate(TableName=api.metering_table, Select="COUNT")
+    )
+    return sum(page["Count"] for page in pages)
