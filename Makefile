@@ -9,7 +9,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 VENV_READY := $(VENV)/.ready
 CDK_READY := node_modules/.ready
-REQUIREMENTS := requirements.txt src/requirements.txt requirements-dev.txt
+REQUIREMENTS := requirements.txt src/requirements.txt usage_import/requirements.txt requirements-dev.txt
 RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
 RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
 

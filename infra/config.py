@@ -23,7 +23,7 @@ class Config(BaseModel):
     metering_table_name : str
         The name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created.
     idempotency_hours : int
-        How long a request's idempotency key is remembered.
+        How long a request's idempotency key is remembered; callers rely on the 24 hours of the contract.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -44,7 +44,7 @@ class Config(BaseModel):
     ]
 
     idempotency_hours: Annotated[
-        int, Field(ge=1, le=720, description="a whole number of hours from 1 to 720 (30 days)")
+        int, Field(ge=24, le=720, description="a whole number of hours from 24 to 720 (30 days)")
     ] = 24
 
     @classmethod

@@ -1,0 +1,295 @@
+"""The CSV file: its lines checked, grouped into records, and packed into the bodies of bulk requests."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import PydanticCustomError
+
+from metering_handlers.models import MAX_DIMENSIONS, CustomerIdentifier, MeteredDimension
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+HEADER = ("customerIdentifier", "dimension_name", "dimension_value")
+
+MAX_PART_RECORDS = 1_000
+"""Records in one request: the API writes them in about a second, of the 29 that API Gateway waits."""
+MAX_PART_BYTES = 1_000_000
+"""A request's body: even escaped inside the event that Lambda gets, far below the 6 MB that it may have."""
+
+_DELIMITERS = ",;\t"
+_ACCOUNT_ID_DIGITS = 12
+
+
+def _check_not_rewritten(identifier: str) -> str:
+    """Refuse what spreadsheets make of AWS account ids: valid identifiers, but no buyer's."""
+    is_rounded = re.fullmatch(r"[0-9]([.,][0-9]+)?E\+[0-9]+", identifier, re.IGNORECASE)
+    has_lost_zeros = identifier.isdigit() and len(identifier) < _ACCOUNT_ID_DIGITS
+    if is_rounded or has_lost_zeros:
+        raise PydanticCustomError(
+            "rewritten_account_id",
+            "an AWS account id has 12 digits; the spreadsheet has taken this one for a number:"
+            " format the column as text and enter it again",
+        )
+    return identifier
+
+
+class UsageLine(MeteredDimension):
+    """One line of the file: how much of one dimension a customer used."""
+
+    customerIdentifier: Annotated[CustomerIdentifier, AfterValidator(_check_not_rewritten)]  # noqa: N815 - the API's name
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """Something to change in the file.
+
+    Attributes
+    ----------
+    line : int
+        The line's number in the file, from 1 on, which is the header.
+    column : str or None
+        The column, if it is about one.
+    detail : str
+        What is wrong, and what to change.
+    """
+
+    line: int
+    column: str | None
+    detail: str
+
+
+class BadLinesError(Exception):
+    """The file cannot be imported as it is.
+
+    Attributes
+    ----------
+    bad_lines : list of BadLine
+        Everything that is wrong with it, in the order of its lines.
+    """
+
+    def __init__(self, bad_lines: list[BadLine]) -> None:
+        super().__init__(f"{len(bad_lines)} problem(s)")
+        self.bad_lines = bad_lines
+
+
+@dataclass(frozen=True)
+class Part:
+    """One bulk request.
+
+    Attributes
+    ----------
+    number : int
+        Its place among the file's requests, from 1 on.
+    body : bytes
+        The JSON text to send.
+    records : int
+        How many records it makes.
+    lines : tuple of int
+        The numbers of the lines it holds, in ascending order.
+    """
+
+    number: int
+    body: bytes
+    records: int
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class UsageFile:
+    """A file whose every line is good.
+
+    Attributes
+    ----------
+    lines : int
+        The number of lines with usage.
+    parts : tuple of Part
+        The requests that import it; the same lines always make the same ones.
+    """
+
+    lines: int
+    parts: tuple[Part, ...]
+
+    @property
+    def records(self) -> int:
+        """The number of records it makes."""
+        return sum(part.records for part in self.parts)
+
+    @property
+    def content(self) -> str:
+        """A digest of all that is sent, in its order; neither file name nor spelling changes it."""
+        return hashlib.sha256(b"\n".join(part.body for part in self.parts)).hexdigest()
+
+
+@dataclass
+class _Record:
+    customer: str
+    dimensions: dict[str, int] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, number: int, line: UsageLine) -> None:
+        self.dimensions[line.dimension_name] = line.dimension_value
+        self.lines.append(number)
+
+    def json(self) -> bytes:
+        entry = {
+            "customerIdentifier": self.customer,
+            "metered_dimensions": [
+                {"dimension_name": name, "dimension_value": value} for name, value in self.dimensions.items()
+            ],
+        }
+        return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_usage_file(path: Path) -> UsageFile:
+    """Read and check the whole file.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file in UTF-8, with or without a byte order mark; its header is ``HEADER``. The columns are
+        separated by commas, or by the semicolons or tabs that spreadsheets write in many countries. White
+        space around a cell is dropped, and so are empty lines and empty cells beyond the last column.
+
+    Returns
+    -------
+    UsageFile
+        What to send.
+
+    Raises
+    ------
+    BadLinesError
+        If a line breaks a rule of the API, or cannot be read.
+    OSError
+        If the file cannot be read.
+    """
+    lines = _checked(_rows(_decoded(path.read_bytes())))
+    return UsageFile(len(lines), _parts(_records(lines)))
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        detail = "is not UTF-8 text; save the spreadsheet as “CSV UTF-8”"
+        raise BadLinesError([BadLine(line, None, detail)]) from error
+
+
+def _rows(text: str) -> list[tuple[int, list[str] | BadLine]]:
+    """Split the text into the numbers and cells of the lines that are not empty."""
+    header = text.lstrip().partition("\n")[0]
+    delimiter = next((mark for mark in _DELIMITERS if mark in header), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, list[str] | BadLine]] = []
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return rows
+        except csv.Error as error:
+            rows.append(
+                (number, BadLine(number, None, f"cannot be read ({error}); check its quotation marks"))
+            )
+            continue
+        while len(cells) > len(HEADER) and not cells[-1]:
+            cells.pop()
+        if any(cells):
+            rows.append((number, cells))
+
+
+def _checked(rows: Sequence[tuple[int, list[str] | BadLine]]) -> list[tuple[int, UsageLine]]:
+    wanted = ",".join(HEADER)
+    if not rows:
+        raise BadLinesError([BadLine(1, None, f"the file is empty; its first line must be {wanted}")])
+    (first, header), *usage = rows
+    if header != list(HEADER):
+        raise BadLinesError([BadLine(first, None, f"the first line must be the header {wanted}")])
+    lines: list[tuple[int, UsageLine]] = []
+    bad_lines: list[BadLine] = []
+    for number, cells in usage:
+        if isinstance(cells, BadLine):
+            bad_lines.append(cells)
+        elif len(cells) != len(HEADER):
+            detail = (
+                f"has {len(cells)} columns, not {len(HEADER)}; put a cell with a comma into quotation marks"
+            )
+            bad_lines.append(BadLine(number, None, detail))
+        else:
+            try:
+                line = UsageLine.model_validate_strings(dict(zip(HEADER, cells, strict=True)))
+            except ValidationError as error:
+                found = {str(one["loc"][0]): one for one in error.errors()}
+                bad_lines += (BadLine(number, name, _detail(found[name])) for name in HEADER if name in found)
+            else:
+                lines.append((number, line))
+    if bad_lines:
+        raise BadLinesError(bad_lines)
+    return lines
+
+
+def _detail(error: ErrorDetails) -> str:
+    given = error["input"]
+    if not given:
+        return "is empty; fill it in"
+    if error["type"] == "int_parsing":
+        rule = "must be a whole number such as 10, without separators, decimals or a unit"
+    else:
+        rule = error["msg"]
+    return f"{given!r}: {rule}"
+
+
+def _records(lines: Iterable[tuple[int, UsageLine]]) -> list[_Record]:
+    """Group a customer's lines: a record has no dimension twice, and no more than the API takes.
+
+    The n-th line with a customer's dimension goes into the customer's n-th row of records, so that every
+    quantity of the file is stored; the hourly job adds up across records.
+    """
+    records: list[_Record] = []
+    occurrences: dict[tuple[str, str], int] = {}
+    open_records: dict[tuple[str, int], _Record] = {}
+    for number, line in lines:
+        customer = line.customerIdentifier
+        occurrence = occurrences.get((customer, line.dimension_name), 0)
+        occurrences[customer, line.dimension_name] = occurrence + 1
+        record = open_records.get((customer, occurrence))
+        if record is None or len(record.dimensions) == MAX_DIMENSIONS:
+            record = open_records[customer, occurrence] = _Record(customer)
+            records.append(record)
+        record.add(number, line)
+    return records
+
+
+def _parts(records: Iterable[_Record]) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    entries: list[bytes] = []
+    lines: list[int] = []
+    size = 0
+
+    def close() -> None:
+        if entries:
+            body = b'{"buyers":[' + b",".join(entries) + b"]}"
+            parts.append(Part(len(parts) + 1, body, len(entries), tuple(sorted(lines))))
+
+    for record in records:
+        entry = record.json()
+        if len(entries) == MAX_PART_RECORDS or size + len(entry) > MAX_PART_BYTES:
+            close()
+            entries, lines, size = [], [], 0
+        entries.append(entry)
+        lines += record.lines
+        size += len(entry)
+    close()
+    return tuple(parts)
