@@ -14,6 +14,8 @@ import jsii
 from aws_cdk import BundlingOptions, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
+from infra.config import Architecture
+
 if TYPE_CHECKING:
     from constructs import Node
 
@@ -38,21 +40,24 @@ class Target:
         Major and minor version of the interpreter.
     """
 
-    platform: str = "manylinux2014_aarch64"
-    python_version: str = "3.13"
+    platform: str
+    python_version: str
 
     @classmethod
-    def from_context(cls, node: Node) -> Self:
-        """Read the target from the CDK context, which a deployment to another interpreter sets.
+    def from_context(cls, node: Node, architecture: Architecture) -> Self:
+        """Take Lambda's Python, unless the CDK context names another interpreter that is deployed to.
 
         Parameters
         ----------
         node : Node
             Where ``bundling_platform`` and ``bundling_python_version`` are looked up.
+        architecture : Architecture
+            The functions' instruction set.
         """
+        platform = {Architecture.ARM_64: "manylinux2014_aarch64", Architecture.X86_64: "manylinux2014_x86_64"}
         return cls(
-            platform=node.try_get_context("bundling_platform") or cls.platform,
-            python_version=node.try_get_context("bundling_python_version") or cls.python_version,
+            platform=node.try_get_context("bundling_platform") or platform[architecture],
+            python_version=node.try_get_context("bundling_python_version") or "3.13",
         )
 
 

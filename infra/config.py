@@ -2,18 +2,98 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 STACK_NAME = "cdk-apigw-marketplace-metering-records"
+OPERATIONS_STACK_NAME = f"{STACK_NAME}-operations"
+
+# RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
+_RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545),
+    *(731, 1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
 
 
 class ConfigError(ValueError):
     """The configuration is wrong; the message says which parameter, and what to write instead."""
 
 
-class Config(BaseModel):
+class Authorization(StrEnum):
+    """Who may call the API."""
+
+    IAM = "IAM"
+    API_KEY = "API_KEY"
+    NONE = "NONE"
+
+
+class LogLevel(StrEnum):
+    """From which level on the functions log."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class Architecture(StrEnum):
+    """The functions' instruction set."""
+
+    ARM_64 = "arm64"
+    X86_64 = "x86_64"
+
+
+class _Params(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Throttle(_Params):
+    """How many requests a second are let through; the rest get a 429.
+
+    Parameters
+    ----------
+    rate_per_second : int
+        Requests a second in the long run.
+    burst : int
+        Requests at once.
+    """
+
+    rate_per_second: Annotated[
+        int, Field(strict=True, ge=1, le=10_000, description="a whole number of requests from 1 to 10000")
+    ] = 100
+    burst: Annotated[
+        int, Field(strict=True, ge=1, le=5_000, description="a whole number of requests from 1 to 5000")
+    ] = 200
+
+
+class UsagePlan(Throttle):
+    """What the holder of the API key may use.
+
+    Parameters
+    ----------
+    requests_per_day : int
+        The quota; a day begins at 00:00 UTC.
+    """
+
+    requests_per_day: Annotated[
+        int, Field(strict=True, ge=1, description="a whole number of requests of at least 1")
+    ] = 100_000
+
+
+def _check_network(cidr: str) -> str:
+    network: IPv4Network | IPv6Network = ip_network(cidr)
+    if network.prefixlen == 0:
+        raise ValueError(cidr)
+    return cidr
+
+
+_NETWORK = 'a network in CIDR notation, such as "203.0.113.0/24", and not the whole internet'
+_Network = Annotated[str, Field(strict=True), AfterValidator(_check_network)]
+
+
+class Config(_Params):
     """What a seller tells the app.
 
     Parameters
@@ -22,15 +102,36 @@ class Config(BaseModel):
         The AWS region to deploy to, where the metering table is.
     metering_table_name : str
         The name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created.
+    authorization : Authorization
+        Who may call: IAM identities of the account, holders of an API key, or anybody in ``allowed_cidrs``.
+    usage_plan : UsagePlan
+        For ``API_KEY``: what the key's holder may use.
+    allowed_cidrs : tuple[str, ...]
+        Networks that may call, if any are given; the others are refused.
+    throttle : Throttle
+        For all callers together.
+    alarm_email : str | None
+        Who is told of alarms.
+    log_level : LogLevel
+        From ``WARNING`` on, requests leave no line.
+    log_retention_days : int
+        How long logs are kept.
     idempotency_hours : int
         How long a request's idempotency key is remembered; callers rely on the 24 hours of the contract.
+    metering_table_kms_key_arn : str | None
+        The customer managed key that the metering table is encrypted with, if it is with one.
+    create_metering_table : bool
+        Make the metering table, in a sandbox without the quickstart.
+    lambda_architecture : Architecture
+        For a region without arm64.
+    waf : bool
+        Put AWS WAF in front: managed rules and a limit for each address.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     aws_region_name: Annotated[
         str,
         Field(
+            strict=True,
             pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
             description='the name of an AWS region, such as "us-east-1"',
         ),
@@ -38,14 +139,67 @@ class Config(BaseModel):
     metering_table_name: Annotated[
         str,
         Field(
+            strict=True,
             pattern=r"^[A-Za-z0-9_.-]{3,255}$",
             description="the name of the quickstart's DynamoDB table: 3 to 255 of A-Z a-z 0-9 _ . -",
         ),
     ]
-
+    authorization: Annotated[Authorization, Field(description='"IAM", "API_KEY" or "NONE"')] = (
+        Authorization.IAM
+    )
+    usage_plan: Annotated[
+        UsagePlan, Field(description="an object with rate_per_second, burst and requests_per_day")
+    ] = UsagePlan()
+    allowed_cidrs: Annotated[
+        tuple[_Network, ...], Field(description='a list of networks, such as ["203.0.113.0/24"]')
+    ] = ()
+    throttle: Annotated[Throttle, Field(description="an object with rate_per_second and burst")] = Throttle()
+    alarm_email: Annotated[
+        str | None,
+        Field(strict=True, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="an e-mail address"),
+    ] = None
+    log_level: Annotated[LogLevel, Field(description='"INFO", "WARNING" or "ERROR"')] = LogLevel.INFO
+    log_retention_days: Annotated[
+        int, Field(strict=True, description=f"one of {', '.join(map(str, _RETENTION_DAYS))}")
+    ] = 90
     idempotency_hours: Annotated[
-        int, Field(ge=24, le=720, description="a whole number of hours from 24 to 720 (30 days)")
+        int,
+        Field(strict=True, ge=24, le=720, description="a whole number of hours from 24 to 720 (30 days)"),
     ] = 24
+    metering_table_kms_key_arn: Annotated[
+        str | None,
+        Field(
+            strict=True,
+            pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$",
+            description="the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>)",
+        ),
+    ] = None
+    create_metering_table: Annotated[bool, Field(strict=True, description="true or false")] = False
+    lambda_architecture: Annotated[Architecture, Field(description='"arm64" or "x86_64"')] = (
+        Architecture.ARM_64
+    )
+    waf: Annotated[bool, Field(strict=True, description="true or false")] = False
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        if self.log_retention_days not in _RETENTION_DAYS:
+            description = type(self).model_fields["log_retention_days"].description
+            raise ValueError(
+                f"params.log_retention_days must be {description}, not {self.log_retention_days}"
+            )
+        if self.authorization is Authorization.NONE and not self.allowed_cidrs:
+            raise ValueError(
+                'params.authorization "NONE" lets anybody write to your bill, so it needs '
+                "params.allowed_cidrs: list the networks that may call"
+            )
+        if "usage_plan" in self.model_fields_set and self.authorization is not Authorization.API_KEY:
+            raise ValueError('params.usage_plan needs params.authorization "API_KEY"')
+        if self.create_metering_table and self.metering_table_kms_key_arn:
+            raise ValueError(
+                "params.metering_table_kms_key_arn is about an existing table; "
+                "leave it out, or create_metering_table"
+            )
+        return self
 
     @classmethod
     def from_context(cls, params: object) -> Self:
@@ -67,19 +221,36 @@ class Config(BaseModel):
             return cls.model_validate(params)
         except ValidationError as error:
             problems = [
-                cls._explain(line["type"], line["loc"], line["input"], line["msg"]) for line in error.errors()
+                _explain(line["type"], line["loc"], line["input"], line["msg"]) for line in error.errors()
             ]
             raise ConfigError("cdk.context.json: " + "; ".join(problems) + ".") from error
 
-    @classmethod
-    def _explain(cls, kind: str, path: tuple[int | str, ...], value: object, message: str) -> str:
-        name = ".".join(["params", *map(str, path)])
-        if kind == "extra_forbidden":
-            return f"{name} is not a known parameter; the README lists them"
-        field = cls.model_fields.get(str(path[0])) if path else None
-        wanted = f"must be {field.description}" if field and field.description else message
-        if kind == "missing":
-            return f"{name} is missing; it {wanted}"
-        placeholder = isinstance(value, str) and value.startswith("<") and value.endswith(">")
-        hint = " (the placeholder was never filled in)" if placeholder else ""
-        return f"{name} {wanted}, not {value!r}{hint}"
+
+def _explain(kind: str, path: tuple[int | str, ...], value: object, message: str) -> str:
+    """Say what is wrong with one parameter, and what to write instead."""
+    if not path:
+        is_ours = kind == "value_error"
+        return (
+            message.removeprefix("Value error, ") if is_ours else f"params must be an object, not {value!r}"
+        )
+    name = ".".join(["params", *map(str, path)])
+    if kind == "extra_forbidden":
+        return f"{name} is not a known parameter; the README lists them"
+    wanted = f"must be {_description(path)}"
+    if kind == "missing":
+        return f"{name} is missing; it {wanted}"
+    placeholder = isinstance(value, str) and value.startswith("<") and value.endswith(">")
+    hint = " (the placeholder was never filled in)" if placeholder else ""
+    return f"{name} {wanted}, not {value!r}{hint}"
+
+
+def _description(path: tuple[int | str, ...]) -> str | None:
+    name, *rest = path
+    match rest:
+        case [int(), *_]:
+            return _NETWORK
+        case [str(member), *_]:
+            section = UsagePlan if name == "usage_plan" else Throttle
+            return section.model_fields[member].description
+        case _:
+            return Config.model_fields[str(name)].description

@@ -1,23 +1,54 @@
-"""The REST API: three routes, each to its function."""
+"""The REST API: its routes, who may call them, and what it answers when it refuses."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnOutput
+from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iam as iam
 from constructs import Construct
+
+from infra.config import Authorization
+from infra.gateway_responses import add_gateway_responses
+from infra.log_group import RetainedLogGroup
 
 if TYPE_CHECKING:
     from aws_cdk import aws_lambda as lambda_
+
+    from infra.config import Config
 
 STAGE_NAME = "prod"
 # Greedy, because a License ARN has a slash.
 CUSTOMER_IDENTIFIER = "{customerIdentifier+}"
 
+# What an operator looks for; no header, and so no signature or key.
+_ACCESS_LOG_FIELDS = {
+    "requestId": "$context.requestId",
+    "extendedRequestId": "$context.extendedRequestId",
+    "requestTimeEpoch": "$context.requestTimeEpoch",
+    "httpMethod": "$context.httpMethod",
+    "resourcePath": "$context.resourcePath",
+    "path": "$context.path",
+    "status": "$context.status",
+    "responseLength": "$context.responseLength",
+    "responseLatency": "$context.responseLatency",
+    "integrationLatency": "$context.integration.latency",
+    "integrationStatus": "$context.integration.status",
+    "integrationError": "$context.integration.error",
+    "errorResponseType": "$context.error.responseType",
+    "errorMessage": "$context.error.message",
+    "sourceIp": "$context.identity.sourceIp",
+    "userArn": "$context.identity.userArn",
+    "apiKeyId": "$context.identity.apiKeyId",
+    "wafResponseCode": "$context.wafResponseCode",
+    "xrayTraceId": "$context.xrayTraceId",
+}
+
 
 class MeteringApi(Construct):
-    """The REST API of the seed's three routes, at the stage ``prod``.
+    """The REST API of the three routes, at the stage ``prod``.
 
     Parameters
     ----------
@@ -25,33 +56,64 @@ class MeteringApi(Construct):
         The construct it belongs to.
     construct_id : str
         Its id there.
+    config : Config
+        The checked parameters.
     insert_one, insert_many, list_records : IFunction
         The functions behind the routes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - three functions
         self,
         scope: Construct,
         construct_id: str,
         *,
+        config: Config,
         insert_one: lambda_.IFunction,
         insert_many: lambda_.IFunction,
         list_records: lambda_.IFunction,
     ) -> None:
         super().__init__(scope, construct_id)
+        self.access_log_group = RetainedLogGroup(self, "AccessLogs", retention_days=config.log_retention_days)
         self.rest_api = apigateway.RestApi(
             self,
             "RestApi",
-            rest_api_name="marketplace-metering",
+            rest_api_name=Stack.of(self).stack_name,
             description="Stores usage for AWS Marketplace metering, and lists what became of it.",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            deploy_options=apigateway.StageOptions(stage_name=STAGE_NAME),
+            # API Gateway writes logs only by a role set for the whole account. It stays when the stack goes:
+            # other APIs of the account may log by it.
+            cloud_watch_role=True,
+            policy=_resource_policy(config),
+            deploy_options=apigateway.StageOptions(
+                stage_name=STAGE_NAME,
+                throttling_rate_limit=config.throttle.rate_per_second,
+                throttling_burst_limit=config.throttle.burst,
+                access_log_destination=apigateway.LogGroupLogDestination(self.access_log_group),
+                access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_ACCESS_LOG_FIELDS)),
+                # Errors only, and without data: the other levels log payloads.
+                logging_level=apigateway.MethodLoggingLevel.ERROR,
+                data_trace_enabled=False,
+                metrics_enabled=True,
+                tracing_enabled=True,
+            ),
             default_method_options=apigateway.MethodOptions(
                 authorization_type=apigateway.AuthorizationType.IAM
+                if config.authorization is Authorization.IAM
+                else apigateway.AuthorizationType.NONE,
+                api_key_required=config.authorization is Authorization.API_KEY,
             ),
+        )
+        self._refuse_old_tls()
+        self._keep_execution_logs(config.log_retention_days)
+        add_gateway_responses(self.rest_api, config.authorization)
+        self._validator = self.rest_api.add_request_validator(
+            "ParameterValidator", validate_request_parameters=True
         )
         # The stack's outputs name the URLs; CDK's own output would say one of them twice.
         self.rest_api.node.try_remove_child("Endpoint")
+        CfnOutput(
+            self, "ApiUrl", value=self.rest_api.url, description="The API; its routes follow."
+        ).override_logical_id("ApiUrl")
         self._route(
             "InsertMeteringRecordUrl", "POST", f"insertMeteringRecord/{CUSTOMER_IDENTIFIER}", insert_one
         )
@@ -59,9 +121,80 @@ class MeteringApi(Construct):
         self._route(
             "ListMeteringRecordsUrl", "GET", f"listMeteringRecords/{CUSTOMER_IDENTIFIER}", list_records
         )
+        if config.authorization is Authorization.API_KEY:
+            self._hand_out_key(config)
 
     def _route(self, output: str, method: str, path: str, function: lambda_.IFunction) -> None:
         resource = self.rest_api.root.resource_for_path(path)
-        resource.add_method(method, apigateway.LambdaIntegration(function, allow_test_invoke=False))
+        takes_customer = path.endswith(CUSTOMER_IDENTIFIER)
+        resource.add_method(
+            method,
+            apigateway.LambdaIntegration(function, allow_test_invoke=False),
+            request_parameters={"method.request.path.customerIdentifier": True} if takes_customer else None,
+            request_validator=self._validator,
+        )
         url = self.rest_api.url_for_path("/" + path.replace("+}", "}"))
         CfnOutput(self, output, value=url, description=f"{method} {path}").override_logical_id(output)
+
+    def _refuse_old_tls(self) -> None:
+        """Take TLS 1.2 and 1.3 with forward secrecy, and the endpoint's own host name only."""
+        cfn_rest_api = cast("apigateway.CfnRestApi", self.rest_api.node.default_child)
+        cfn_rest_api.security_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
+        cfn_rest_api.endpoint_access_mode = "STRICT"
+
+    def _keep_execution_logs(self, retention_days: int) -> None:
+        """Make the log group that API Gateway would make by itself, and then keep for ever."""
+        log_group = RetainedLogGroup(
+            self,
+            "ExecutionLogs",
+            retention_days=retention_days,
+            name=f"API-Gateway-Execution-Logs_{self.rest_api.rest_api_id}/{STAGE_NAME}",
+        )
+        self.rest_api.deployment_stage.node.add_dependency(log_group)
+
+    def _hand_out_key(self, config: Config) -> None:
+        plan = self.rest_api.add_usage_plan(
+            "UsagePlan",
+            throttle=apigateway.ThrottleSettings(
+                rate_limit=config.usage_plan.rate_per_second, burst_limit=config.usage_plan.burst
+            ),
+            quota=apigateway.QuotaSettings(
+                limit=config.usage_plan.requests_per_day, period=apigateway.Period.DAY
+            ),
+        )
+        plan.add_api_stage(stage=self.rest_api.deployment_stage)
+        key = self.rest_api.add_api_key("ApiKey", description="For the seller's billing software.")
+        plan.add_api_key(key)
+        CfnOutput(
+            self,
+            "ApiKeyId",
+            value=key.key_id,
+            description="aws apigateway get-api-key --include-value --api-key <this> shows the key.",
+        ).override_logical_id("ApiKeyId")
+
+
+def _resource_policy(config: Config) -> iam.PolicyDocument | None:
+    """Bind callers to ``allowed_cidrs``.
+
+    With IAM the policy only denies: an allowance of its own would let any identity of any account in
+    ("API Gateway resource policies", how authorization decisions are made).
+    """
+    if not config.allowed_cidrs:
+        return None
+    networks = list(config.allowed_cidrs)
+    outsiders = iam.PolicyStatement(
+        effect=iam.Effect.DENY,
+        principals=[iam.AnyPrincipal()],
+        actions=["execute-api:Invoke"],
+        resources=["execute-api:/*"],
+        conditions={"NotIpAddress": {"aws:SourceIp": networks}},
+    )
+    if config.authorization is Authorization.IAM:
+        return iam.PolicyDocument(statements=[outsiders])
+    insiders = iam.PolicyStatement(
+        principals=[iam.AnyPrincipal()],
+        actions=["execute-api:Invoke"],
+        resources=["execute-api:/*"],
+        conditions={"IpAddress": {"aws:SourceIp": networks}},
+    )
+    return iam.PolicyDocument(statements=[insiders, outsiders])

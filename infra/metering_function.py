@@ -1,16 +1,20 @@
-"""One Lambda function of the API, with its log group."""
+"""One Lambda function of the API, with its role and its log group."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
+
+from infra.log_group import RetainedLogGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from infra.config import Config
 
 TIMEOUT = Duration.seconds(29)
 """API Gateway waits no longer for a function (integration timeout of a regional REST API, default quota)."""
@@ -29,6 +33,8 @@ class MeteringFunction(Construct):
         The module of ``metering_handlers`` whose ``lambda_handler`` it runs.
     description : str
         What it does, for the console.
+    config : Config
+        The checked parameters.
     code : Code
         The code that the functions share.
     memory_mb : int
@@ -44,14 +50,21 @@ class MeteringFunction(Construct):
         *,
         module: str,
         description: str,
+        config: Config,
         code: lambda_.Code,
         memory_mb: int,
         environment: Mapping[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
-        self.log_group = logs.LogGroup(
-            self, "Logs", retention=logs.RetentionDays.THREE_MONTHS, removal_policy=RemovalPolicy.RETAIN
+        self.log_group = RetainedLogGroup(self, "Logs", retention_days=config.log_retention_days)
+        # A role of its own: the managed policy that CDK would take lets a function write to every log group.
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"What {module} may do.",
         )
+        self.log_group.grant_write(role)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -59,14 +72,17 @@ class MeteringFunction(Construct):
             code=code,
             handler=f"metering_handlers.{module}.lambda_handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=lambda_.Architecture.ARM_64,
+            architecture=lambda_.Architecture.custom(config.lambda_architecture),
             memory_size=memory_mb,
             timeout=TIMEOUT,
+            role=role,
             log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            tracing=lambda_.Tracing.ACTIVE,
             environment={
                 "POWERTOOLS_SERVICE_NAME": "metering-api",
                 "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
-                "POWERTOOLS_LOG_LEVEL": "INFO",
+                "POWERTOOLS_LOG_LEVEL": config.log_level,
                 **environment,
             },
         )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 
 from infra.bundling import Target, function_code
-from infra.idempotency_table import IdempotencyTable
+from infra.firewall import Firewall
 from infra.metering_api import MeteringApi
 from infra.metering_function import MeteringFunction
+from infra.tables import IdempotencyTable, SandboxMeteringTable
 
 if TYPE_CHECKING:
     from aws_cdk import Environment
@@ -38,7 +40,7 @@ class MeteringRecordsStack(Stack):
         super().__init__(
             scope, construct_id, env=env, description="REST API for AWS Marketplace metering records"
         )
-        metering_table = dynamodb.Table.from_table_name(self, "MeteringTable", config.metering_table_name)
+        metering_table = self._metering_table(config)
         self.idempotency_table = IdempotencyTable(self, "IdempotencyTable")
         list_environment = {"METERING_TABLE_NAME": metering_table.table_name}
         insert_environment = {
@@ -46,12 +48,13 @@ class MeteringRecordsStack(Stack):
             "IDEMPOTENCY_TABLE_NAME": self.idempotency_table.table_name,
             "IDEMPOTENCY_HOURS": str(config.idempotency_hours),
         }
-        code = function_code(Target.from_context(self.node))
+        code = function_code(Target.from_context(self.node, config.lambda_architecture))
         self.insert_one = MeteringFunction(
             self,
             "InsertMeteringRecord",
             module="insert_metering_record",
             description="Stores one customer's usage.",
+            config=config,
             code=code,
             memory_mb=512,
             environment=insert_environment,
@@ -61,6 +64,7 @@ class MeteringRecordsStack(Stack):
             "InsertMeteringRecords",
             module="insert_metering_records",
             description="Stores many customers' usage.",
+            config=config,
             code=code,
             memory_mb=1024,
             environment=insert_environment,
@@ -70,6 +74,7 @@ class MeteringRecordsStack(Stack):
             "ListMeteringRecords",
             module="list_metering_records",
             description="Lists a customer's records and what became of them.",
+            config=config,
             code=code,
             memory_mb=512,
             environment=list_environment,
@@ -78,11 +83,32 @@ class MeteringRecordsStack(Stack):
             metering_table.grant(inserting.function, "dynamodb:PutItem")
             self.idempotency_table.grant(inserting.function, "dynamodb:PutItem")
         metering_table.grant(self.list_records.function, "dynamodb:Query")
+        if config.metering_table_kms_key_arn:
+            self._let_use_key(config.metering_table_kms_key_arn)
         self.api = MeteringApi(
             self,
             "Api",
+            config=config,
             insert_one=self.insert_one.function,
             insert_many=self.insert_many.function,
             list_records=self.list_records.function,
         )
-        CfnOutput(self, "ApiUrl", value=self.api.rest_api.url, description="The API; its routes follow.")
+        if config.waf:
+            Firewall(self, "Firewall", stage_arn=self.api.rest_api.deployment_stage.stage_arn)
+
+    def _metering_table(self, config: Config) -> dynamodb.ITable:
+        if config.create_metering_table:
+            return SandboxMeteringTable(self, "MeteringTable", table_name=config.metering_table_name)
+        return dynamodb.Table.from_table_name(self, "MeteringTable", config.metering_table_name)
+
+    def _let_use_key(self, key_arn: str) -> None:
+        """Let the functions use the metering table's key, through DynamoDB and not by themselves."""
+        through_dynamodb = {"StringEquals": {"kms:ViaService": f"dynamodb.{self.region}.amazonaws.com"}}
+        for function, actions in (
+            (self.insert_one, ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]),
+            (self.insert_many, ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]),
+            (self.list_records, ["kms:Decrypt"]),
+        ):
+            function.function.add_to_role_policy(
+                iam.PolicyStatement(actions=actions, resources=[key_arn], conditions=through_dynamodb)
+            )

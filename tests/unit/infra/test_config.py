@@ -24,7 +24,7 @@ def test_any_region_name_is_accepted(region: str) -> None:
     ("params", "message"),
     [
         (None, 'cdk.context.json has no "params"'),
-        ([], "params Input should be"),
+        ([], "params must be an object, not []"),
         ({}, "params.aws_region_name is missing; it must be the name of an AWS region"),
         (PARAMS | {"aws_region_name": "<aws_region_name>"}, "the placeholder was never filled in"),
         (
@@ -33,7 +33,10 @@ def test_any_region_name_is_accepted(region: str) -> None:
         ),
         (PARAMS | {"aws_region_name": 1}, 'such as "us-east-1", not 1'),
         (PARAMS | {"metering_table_name": "a b"}, "params.metering_table_name must be the name of"),
-        (PARAMS | {"idempotency_hours": 23}, "must be a whole number of hours from 24 to 720 (30 days), not 23"),
+        (
+            PARAMS | {"idempotency_hours": 23},
+            "must be a whole number of hours from 24 to 720 (30 days), not 23",
+        ),
         (PARAMS | {"idempotency_hours": "24"}, "params.idempotency_hours must be a whole number of hours"),
         (PARAMS | {"metering_tabel_name": "x"}, "params.metering_tabel_name is not a known parameter"),
     ],

@@ -61,27 +61,58 @@ def test_a_function_runs_on_python_3_13_and_arm64_within_api_gateways_time(
 
 
 def test_every_log_group_ends_its_memory_some_day(template: Template) -> None:
-    template.all_resources_properties("AWS::Logs::LogGroup", {"RetentionInDays": 90})
-    template.resource_count_is("AWS::Logs::LogGroup", 3)
+    template.all_resources(
+        "AWS::Logs::LogGroup", {"Properties": {"RetentionInDays": 90}, "DeletionPolicy": "Retain"}
+    )
+    template.resource_count_is("AWS::Logs::LogGroup", 5)
+
+
+def table_actions(template: Template, module: str) -> dict[str, str]:
+    """Tell which one action the function may do on which table."""
+    return {
+        "idempotency"
+        if "GetAtt" in str(resource)
+        else str(resource).partition("table/")[2].partition("'")[0]: (statement["Action"])
+        for statement in statements(template, module)
+        if "dynamodb" in str(statement["Action"])
+        for resource in (
+            statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        )
+    }
 
 
 @pytest.mark.parametrize("module", MODULES[:2])
-def test_an_insert_may_put_into_its_two_tables_and_nothing_else(template: Template, module: str) -> None:
-    (statement,) = statements(template, module)
-
-    assert (statement["Effect"], statement["Action"]) == ("Allow", "dynamodb:PutItem")
-    metering_table, idempotency_table = sorted(statement["Resource"], key=str, reverse=True)
-    assert "table/AWSMarketplaceMeteringRecords" in str(metering_table)
-    assert idempotency_table == {"Fn::GetAtt": [idempotency_table_id(template), "Arn"]}
-    assert "*" not in str(statement["Resource"])
+def test_an_insert_may_put_into_its_two_tables_and_read_neither(template: Template, module: str) -> None:
+    assert table_actions(template, module) == {
+        PARAMS["metering_table_name"]: "dynamodb:PutItem",
+        "idempotency": "dynamodb:PutItem",
+    }
 
 
-def test_the_list_may_query_the_metering_table_and_nothing_else(template: Template) -> None:
-    (statement,) = statements(template, MODULES[2])
+def test_the_list_may_query_the_metering_table_and_write_nothing(template: Template) -> None:
+    assert table_actions(template, MODULES[2]) == {PARAMS["metering_table_name"]: "dynamodb:Query"}
 
-    assert (statement["Effect"], statement["Action"]) == ("Allow", "dynamodb:Query")
-    assert "table/AWSMarketplaceMeteringRecords" in str(statement["Resource"])
-    assert "*" not in str(statement["Resource"])
+
+@pytest.mark.parametrize("module", MODULES)
+def test_beside_its_tables_a_function_may_write_its_own_log_and_traces_and_nothing_else(
+    template: Template, module: str
+) -> None:
+    others = [
+        (sorted(statement["Action"]), statement["Resource"])
+        for statement in statements(template, module)
+        if "dynamodb" not in str(statement["Action"])
+    ]
+
+    log, traces = sorted(others, key=lambda other: other[0])
+    assert log[0] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert set(log[1]) == {"Fn::GetAtt"}
+    # X-Ray knows no resources.
+    assert traces == (["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*")
+    roles = template.find_resources(
+        "AWS::IAM::Role", {"Properties": {"Description": f"What {module} may do."}}
+    )
+    (role,) = roles.values()
+    assert "ManagedPolicyArns" not in role["Properties"]
 
 
 def test_the_idempotency_table_forgets_by_itself_and_is_backed_up_encrypted_and_kept(
