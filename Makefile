@@ -48,17 +48,21 @@ format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
+synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation templates
 	@$(CDK) synth $(ARGS)
 
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
-	@$(CDK) deploy $(ARGS)
+	@$(PYTHON) -m infra.preflight
+	@$(CDK) deploy --all --require-approval=any-change $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
-	@$(CDK) diff $(ARGS)
+	@$(PYTHON) -m infra.preflight
+	@$(CDK) diff --all $(ARGS)
 
-destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; the metering table stays
-	@$(CDK) destroy $(ARGS)
+destroy: $(VENV_READY) $(CDK_READY) ## Delete the stacks from AWS; tables and logs stay
+	@$(PYTHON) -m infra.preflight
+	@$(CDK) destroy --all $(ARGS)
+	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed.'
 
 # A .venv made by hand is used, unless its Python is too old.
 $(VENV_READY): $(REQUIREMENTS)

@@ -8,14 +8,28 @@ from infra.config import STACK_NAME, Config, ConfigError
 from infra.metering_records_stack import MeteringRecordsStack
 
 
+def build(app: cdk.App, config: Config) -> None:
+    """Add the stacks to the app.
+
+    Parameters
+    ----------
+    app : App
+        The app.
+    config : Config
+        The checked parameters.
+    """
+    env = cdk.Environment(region=config.aws_region_name)
+    MeteringRecordsStack(app, STACK_NAME, config=config, env=env)
+
+
 def main() -> None:
-    """Synthesize the stack for the parameters in ``cdk.context.json``."""
+    """Synthesize the app for the parameters in ``cdk.context.json``."""
     app = cdk.App()
     try:
         config = Config.from_context(app.node.try_get_context("params"))
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    MeteringRecordsStack(app, STACK_NAME, config=config, env=cdk.Environment(region=config.aws_region_name))
+    build(app, config)
     app.synth()
 
 

@@ -208,7 +208,7 @@ class Config(_Params):
         Parameters
         ----------
         params : object
-            The value of the context key ``params``; None if there is none.
+            The value of the context key ``params``; JSON text, if it came by the CDK CLI's ``--context``.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Config(_Params):
         if params is None:
             raise ConfigError('cdk.context.json has no "params"; the README shows what it needs.')
         try:
-            return cls.model_validate(params)
+            return cls.model_validate_json(params) if isinstance(params, str) else cls.model_validate(params)
         except ValidationError as error:
             problems = [
                 _explain(line["type"], line["loc"], line["input"], line["msg"]) for line in error.errors()

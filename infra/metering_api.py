@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import Acknowledgment, CfnOutput, Stack, Validations
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STAGE_NAME = "prod"
 # Greedy, because a License ARN has a slash.
 CUSTOMER_IDENTIFIER = "{customerIdentifier+}"
+_LOGGING_POLICY = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
 # What an operator looks for; no header, and so no signature or key.
 _ACCESS_LOG_FIELDS = {
@@ -124,6 +125,8 @@ class MeteringApi(Construct):
         if config.authorization is Authorization.API_KEY:
             self._hand_out_key(config)
 
+        self._acknowledge_findings(config)
+
     def _route(self, output: str, method: str, path: str, function: lambda_.IFunction) -> None:
         resource = self.rest_api.root.resource_for_path(path)
         takes_customer = path.endswith(CUSTOMER_IDENTIFIER)
@@ -171,6 +174,28 @@ class MeteringApi(Construct):
             value=key.key_id,
             description="aws apigateway get-api-key --include-value --api-key <this> shows the key.",
         ).override_logical_id("ApiKeyId")
+
+    def _acknowledge_findings(self, config: Config) -> None:
+        """Answer cdk-nag where this API means to do otherwise than it asks."""
+        reasons = {
+            "APIG2": "The functions validate bodies, and name all that is wrong with one.",
+            "COG4": "The callers are a seller's programs, told apart by IAM or a key and not by a user pool.",
+            f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_LOGGING_POLICY}]": (
+                "AWS asks for this very policy on the account's role by which API Gateway logs."
+            ),
+        }
+        if not config.waf:
+            reasons["APIG3"] = "Callers sign or hold a key; params.waf puts AWS WAF in front."
+        if config.authorization is not Authorization.IAM:
+            reasons["APIG4"] = (
+                "params.authorization asks for it: an API key, or networks in the resource policy."
+            )
+        Validations.of(self).acknowledge(
+            *(
+                Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
+                for rule, reason in reasons.items()
+            )
+        )
 
 
 def _resource_policy(config: Config) -> iam.PolicyDocument | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import Duration
+from aws_cdk import Acknowledgment, Duration, Validations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
@@ -85,4 +85,14 @@ class MeteringFunction(Construct):
                 "POWERTOOLS_LOG_LEVEL": config.log_level,
                 **environment,
             },
+        )
+        Validations.of(self).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions::AwsSolutions-IAM5[Resource::*]",
+                reason="X-Ray's actions know no resources; all else that the role may do names its resource.",
+            ),
+            Acknowledgment(
+                id="AwsSolutions::AwsSolutions-L1",
+                reason="Python 3.13 is what the functions are tested on; AWS supports it until June 2029.",
+            ),
         )

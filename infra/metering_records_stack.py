@@ -80,9 +80,8 @@ class MeteringRecordsStack(Stack):
             environment=list_environment,
         )
         for inserting in (self.insert_one, self.insert_many):
-            metering_table.grant(inserting.function, "dynamodb:PutItem")
-            self.idempotency_table.grant(inserting.function, "dynamodb:PutItem")
-        metering_table.grant(self.list_records.function, "dynamodb:Query")
+            _allow(inserting, "dynamodb:PutItem", metering_table, self.idempotency_table)
+        _allow(self.list_records, "dynamodb:Query", metering_table)
         if config.metering_table_kms_key_arn:
             self._let_use_key(config.metering_table_kms_key_arn)
         self.api = MeteringApi(
@@ -112,3 +111,10 @@ class MeteringRecordsStack(Stack):
             function.function.add_to_role_policy(
                 iam.PolicyStatement(actions=actions, resources=[key_arn], conditions=through_dynamodb)
             )
+
+
+def _allow(function: MeteringFunction, action: str, *tables: dynamodb.ITable) -> None:
+    """Allow one action on tables; their own grants would allow it on their indexes too."""
+    function.function.add_to_role_policy(
+        iam.PolicyStatement(actions=[action], resources=[table.table_arn for table in tables])
+    )

@@ -104,7 +104,7 @@ def deploy(cloud: Cloud, config: Config) -> Api:
         # The bucket's policy refuses whoever does not come over TLS, and the local cloud has none.
         boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{_ACCOUNT}-{cloud.region}")
     with step(f"Deploying the stack {STACK_NAME} (cdk deploy)"), _one_at_a_time():
-        outputs = _cdk_deploy()
+        outputs = _cdk_deploy(config)
     # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack serves that at this path.
     url = urlsplit(outputs["ApiUrl"])
     api_id = url.netloc.partition(".")[0]
@@ -154,10 +154,14 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
-def _cdk_deploy() -> dict[str, str]:
+def _cdk_deploy(config: Config) -> dict[str, str]:
     """Deploy the stack, its functions bundled for the interpreter they will run under; return its outputs."""
     outputs_file = LOCAL / "outputs.json"
-    context = {"bundling_platform": _wheel_platform(), "bundling_python_version": _python_version()}
+    context = {
+        "params": config.model_dump_json(exclude_unset=True),
+        "bundling_platform": _wheel_platform(),
+        "bundling_python_version": _python_version(),
+    }
     _cdk(
         "deploy",
         STACK_NAME,

@@ -172,7 +172,13 @@ def test_a_customer_the_job_could_never_forward_is_refused(api: "Api", spelling:
     ],
 )
 def test_a_caller_without_a_signature_is_refused(api: "Api", method: str, path: str) -> None:
-    assert send(api, method, path, b"{}" if method == "POST" else None, signed=False).status == 403
+    answer = send(api, method, path, b"{}" if method == "POST" else None, signed=False)
+
+    assert (answer.status, answer.headers["content-type"]) == (403, "application/problem+json")
+    problem = json.loads(answer.body)
+    assert problem["type"] == "urn:marketplace-metering:problem:forbidden"
+    assert "Signature Version 4" in problem["detail"]
+    assert problem["instance"]
 
 
 def test_a_request_leaves_a_structured_line_in_cloudwatch_logs(api: "Api", customer: str) -> None:

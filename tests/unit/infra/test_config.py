@@ -8,6 +8,9 @@ import pytest
 from infra.config import Config, ConfigError
 from tests.unit.infra.conftest import PARAMS
 
+API_KEY = PARAMS | {"authorization": "API_KEY"}
+KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/0c237476-b39f-44d9-9044-1d2b3f4e5a6b"
+
 
 def test_the_file_in_the_repository_is_valid() -> None:
     document = json.loads((Path(__file__).parents[3] / "cdk.context.json").read_text())
@@ -38,6 +41,35 @@ def test_any_region_name_is_accepted(region: str) -> None:
             "must be a whole number of hours from 24 to 720 (30 days), not 23",
         ),
         (PARAMS | {"idempotency_hours": "24"}, "params.idempotency_hours must be a whole number of hours"),
+        (PARAMS | {"authorization": "OPEN"}, 'params.authorization must be "IAM", "API_KEY" or "NONE"'),
+        (
+            PARAMS | {"authorization": "NONE"},
+            "lets anybody write to your bill, so it needs params.allowed_cidrs",
+        ),
+        (PARAMS | {"usage_plan": {"burst": 1}}, 'params.usage_plan needs params.authorization "API_KEY"'),
+        (
+            API_KEY | {"usage_plan": {"burst": 0}},
+            "params.usage_plan.burst must be a whole number of requests",
+        ),
+        (API_KEY | {"usage_plan": {"per_day": 1}}, "params.usage_plan.per_day is not a known parameter"),
+        (API_KEY | {"usage_plan": {"requests_per_day": 1.5}}, "params.usage_plan.requests_per_day must be"),
+        (PARAMS | {"allowed_cidrs": "203.0.113.0/24"}, "params.allowed_cidrs must be a list of networks"),
+        (PARAMS | {"allowed_cidrs": ["203.0.113.7/24"]}, "params.allowed_cidrs.0 must be a network in CIDR"),
+        (PARAMS | {"allowed_cidrs": ["0.0.0.0/0"]}, "and not the whole internet, not '0.0.0.0/0'"),
+        (PARAMS | {"throttle": {"rate_per_second": "10"}}, "params.throttle.rate_per_second must be a whole"),
+        (PARAMS | {"throttle": 10}, "params.throttle must be an object with rate_per_second and burst"),
+        (PARAMS | {"alarm_email": "nobody"}, "params.alarm_email must be an e-mail address, not 'nobody'"),
+        (PARAMS | {"log_level": "DEBUG"}, 'params.log_level must be "INFO", "WARNING" or "ERROR"'),
+        (PARAMS | {"log_retention_days": 91}, "params.log_retention_days must be one of 1, 3, 5, 7, 14"),
+        (PARAMS | {"metering_table_kms_key_arn": "alias/mine"}, "must be the ARN of a KMS key"),
+        (
+            PARAMS | {"metering_table_kms_key_arn": KEY_ARN, "create_metering_table": True},
+            "params.metering_table_kms_key_arn is about an existing table",
+        ),
+        (PARAMS | {"create_metering_table": "yes"}, "params.create_metering_table must be true or false"),
+        (PARAMS | {"lambda_architecture": "arm"}, 'params.lambda_architecture must be "arm64" or "x86_64"'),
+        (PARAMS | {"waf": 1}, "params.waf must be true or false"),
+        ("{", "cdk.context.json: params must be"),
         (PARAMS | {"metering_tabel_name": "x"}, "params.metering_tabel_name is not a known parameter"),
     ],
 )
@@ -54,3 +86,7 @@ def test_all_bad_parameters_are_named_at_once() -> None:
 
     assert "params.aws_region_name" in str(caught.value)
     assert "params.metering_table_name" in str(caught.value)
+
+
+def test_the_command_line_may_give_the_parameters_as_json_text() -> None:
+    assert Config.from_context(json.dumps(PARAMS)) == Config.from_context(PARAMS)

@@ -1,0 +1,267 @@
+"""Each parameter's effect on the template: who may call the API, how often, and what is logged."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match, Template
+
+Synthesize = Callable[..., Template]
+
+
+def resource_policy(template: Template) -> list[dict[str, Any]]:
+    (api,) = template.find_resources("AWS::ApiGateway::RestApi").values()
+    statements: list[dict[str, Any]] = api["Properties"]["Policy"]["Statement"]
+    return statements
+
+
+def gateway_responses(template: Template) -> dict[str, dict[str, Any]]:
+    found = template.find_resources("AWS::ApiGateway::GatewayResponse").values()
+    return {response["Properties"]["ResponseType"]: response["Properties"] for response in found}
+
+
+def test_by_default_callers_sign_and_there_is_no_key_no_policy_and_no_firewall(template: Template) -> None:
+    template.all_resources_properties("AWS::ApiGateway::Method", {"AuthorizationType": "AWS_IAM"})
+    template.has_resource_properties("AWS::ApiGateway::RestApi", {"Policy": Match.absent()})
+    for kind in ("AWS::ApiGateway::ApiKey", "AWS::ApiGateway::UsagePlan", "AWS::WAFv2::WebACL"):
+        template.resource_count_is(kind, 0)
+
+
+def test_api_key_asks_for_a_key_with_rate_burst_and_quota(synthesize: Synthesize) -> None:
+    template = synthesize(
+        authorization="API_KEY", usage_plan={"rate_per_second": 3, "burst": 5, "requests_per_day": 7}
+    )
+
+    template.all_resources_properties(
+        "AWS::ApiGateway::Method", {"AuthorizationType": "NONE", "ApiKeyRequired": True}
+    )
+    template.has_resource_properties(
+        "AWS::ApiGateway::UsagePlan",
+        {
+            "Throttle": {"RateLimit": 3, "BurstLimit": 5},
+            "Quota": {"Limit": 7, "Period": "DAY"},
+            "ApiStages": [Match.any_value()],
+        },
+    )
+    template.resource_count_is("AWS::ApiGateway::UsagePlanKey", 1)
+    template.has_resource_properties("AWS::ApiGateway::ApiKey", {"Enabled": True})
+    assert "ApiKeyId" in template.find_outputs("*")
+
+
+def test_networks_bind_signed_callers_without_letting_other_accounts_in(synthesize: Synthesize) -> None:
+    (deny,) = resource_policy(synthesize(allowed_cidrs=["203.0.113.0/24"]))
+
+    assert deny["Effect"] == "Deny"
+    assert deny["Condition"] == {"NotIpAddress": {"aws:SourceIp": ["203.0.113.0/24"]}}
+
+
+@pytest.mark.parametrize("authorization", ["NONE", "API_KEY"])
+def test_networks_let_unsigned_callers_in_from_there_only(synthesize: Synthesize, authorization: str) -> None:
+    allow, deny = resource_policy(synthesize(authorization=authorization, allowed_cidrs=["203.0.113.0/24"]))
+
+    assert (allow["Effect"], allow["Condition"]) == (
+        "Allow",
+        {"IpAddress": {"aws:SourceIp": ["203.0.113.0/24"]}},
+    )
+    assert (deny["Effect"], deny["Condition"]) == (
+        "Deny",
+        {"NotIpAddress": {"aws:SourceIp": ["203.0.113.0/24"]}},
+    )
+
+
+def test_the_stage_is_throttled_traced_measured_and_logged_without_payloads(synthesize: Synthesize) -> None:
+    template = synthesize(throttle={"rate_per_second": 11, "burst": 13})
+
+    template.has_resource_properties(
+        "AWS::ApiGateway::Stage",
+        {
+            "TracingEnabled": True,
+            "MethodSettings": [
+                {
+                    "HttpMethod": "*",
+                    "ResourcePath": "/*",
+                    "ThrottlingRateLimit": 11,
+                    "ThrottlingBurstLimit": 13,
+                    "MetricsEnabled": True,
+                    "LoggingLevel": "ERROR",
+                    "DataTraceEnabled": False,
+                }
+            ],
+        },
+    )
+
+
+def test_the_access_log_is_json_with_latencies_and_errors_and_no_headers(template: Template) -> None:
+    (stage,) = template.find_resources("AWS::ApiGateway::Stage").values()
+
+    fields = json.loads(stage["Properties"]["AccessLogSetting"]["Format"])
+    assert {"requestId", "status", "path", "responseLatency", "integrationLatency", "errorMessage"} <= set(
+        fields
+    )
+    assert "header" not in str(fields).lower()
+    assert "authoriz" not in str(fields).lower()
+
+
+def test_old_tls_is_refused(template: Template) -> None:
+    template.has_resource_properties(
+        "AWS::ApiGateway::RestApi",
+        {"SecurityPolicy": "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09", "EndpointAccessMode": "STRICT"},
+    )
+
+
+def test_a_path_must_name_its_customer(template: Template) -> None:
+    template.resource_properties_count_is(
+        "AWS::ApiGateway::Method",
+        {
+            "RequestParameters": {"method.request.path.customerIdentifier": True},
+            "RequestValidatorId": Match.any_value(),
+        },
+        2,
+    )
+    template.has_resource_properties("AWS::ApiGateway::RequestValidator", {"ValidateRequestParameters": True})
+
+
+def test_every_answer_of_api_gateways_own_is_problem_details(template: Template) -> None:
+    responses = gateway_responses(template)
+
+    assert len(responses) == 18
+    for response in responses.values():
+        document = json.loads(response["ResponseTemplates"]["application/json"])
+        assert list(document) == ["type", "title", "status", "detail", "instance"]
+        assert str(document["status"]) == response["StatusCode"]
+        assert document["instance"] == "$context.requestId"
+        parameters = response["ResponseParameters"]
+        assert parameters["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+
+
+@pytest.mark.parametrize(
+    ("response_type", "status"),
+    [
+        ("MISSING_AUTHENTICATION_TOKEN", "403"),
+        ("INVALID_API_KEY", "403"),
+        ("REQUEST_TOO_LARGE", "413"),
+        ("UNSUPPORTED_MEDIA_TYPE", "415"),
+        ("THROTTLED", "429"),
+        ("QUOTA_EXCEEDED", "429"),
+        ("DEFAULT_5XX", "500"),
+        ("INTEGRATION_TIMEOUT", "504"),
+    ],
+)
+def test_api_gateway_answers_with_this_status(template: Template, response_type: str, status: str) -> None:
+    assert gateway_responses(template)[response_type]["StatusCode"] == status
+
+
+@pytest.mark.parametrize(
+    ("params", "advice"),
+    [
+        ({}, "Sign the request"),
+        ({"authorization": "API_KEY"}, "x-api-key"),
+        ({"authorization": "NONE", "allowed_cidrs": ["203.0.113.0/24"]}, "certain networks"),
+    ],
+)
+def test_who_is_refused_is_told_what_this_api_asks_for(
+    synthesize: Synthesize, params: dict[str, object], advice: str
+) -> None:
+    response = gateway_responses(synthesize(**params))["ACCESS_DENIED"]
+
+    assert advice in response["ResponseTemplates"]["application/json"]
+
+
+def test_log_level_retention_and_architecture_are_as_asked_for(synthesize: Synthesize) -> None:
+    template = synthesize(log_level="WARNING", log_retention_days=400, lambda_architecture="x86_64")
+
+    template.all_resources_properties("AWS::Logs::LogGroup", {"RetentionInDays": 400})
+    template.all_resources_properties(
+        "AWS::Lambda::Function",
+        {
+            "Architectures": ["x86_64"],
+            "Environment": {"Variables": Match.object_like({"POWERTOOLS_LOG_LEVEL": "WARNING"})},
+        },
+    )
+
+
+def test_a_sandbox_gets_the_metering_table_as_the_quickstart_makes_it_and_keeps_it(
+    synthesize: Synthesize,
+) -> None:
+    template = synthesize(create_metering_table=True)
+
+    template.has_resource(
+        "AWS::DynamoDB::Table",
+        {
+            "DeletionPolicy": "Retain",
+            "UpdateReplacePolicy": "Retain",
+            "Properties": Match.object_like(
+                {
+                    "TableName": "AWSMarketplaceMeteringRecords",
+                    "BillingMode": "PAY_PER_REQUEST",
+                    "KeySchema": [
+                        {"AttributeName": "customerIdentifier", "KeyType": "HASH"},
+                        {"AttributeName": "create_timestamp", "KeyType": "RANGE"},
+                    ],
+                    "AttributeDefinitions": [
+                        {"AttributeName": "customerIdentifier", "AttributeType": "S"},
+                        {"AttributeName": "create_timestamp", "AttributeType": "N"},
+                        {"AttributeName": "metering_pending", "AttributeType": "S"},
+                    ],
+                    "GlobalSecondaryIndexes": [
+                        {
+                            "IndexName": "PendingMeteringRecordsIndex",
+                            "KeySchema": [{"AttributeName": "metering_pending", "KeyType": "HASH"}],
+                            "Projection": {"ProjectionType": "ALL"},
+                        }
+                    ],
+                }
+            ),
+        },
+    )
+
+
+def test_functions_use_the_metering_tables_key_through_dynamodb_only(synthesize: Synthesize) -> None:
+    key_arn = "arn:aws:kms:us-east-1:123456789012:key/0c237476-b39f-44d9-9044-1d2b3f4e5a6b"
+    template = synthesize(metering_table_kms_key_arn=key_arn)
+
+    statements = [
+        statement
+        for policy in template.find_resources("AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "kms" in str(statement["Action"])
+    ]
+    assert sorted(str(statement["Action"]) for statement in statements) == [
+        "['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey']",
+        "['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey']",
+        "kms:Decrypt",
+    ]
+    for statement in statements:
+        assert statement["Resource"] == key_arn
+        assert statement["Condition"] == {
+            "StringEquals": {"kms:ViaService": "dynamodb.us-east-1.amazonaws.com"}
+        }
+
+
+def test_waf_stands_before_the_stage_and_lets_bulk_requests_through(synthesize: Synthesize) -> None:
+    template = synthesize(waf=True)
+
+    template.resource_count_is("AWS::WAFv2::WebACLAssociation", 1)
+    (web_acl,) = template.find_resources("AWS::WAFv2::WebACL").values()
+    rules = {rule["Name"]: rule["Statement"] for rule in web_acl["Properties"]["Rules"]}
+    assert set(rules) == {
+        "RequestsPerAddress",
+        "AWSManagedRulesAmazonIpReputationList",
+        "AWSManagedRulesKnownBadInputsRuleSet",
+        "AWSManagedRulesCommonRuleSet",
+    }
+    overrides = rules["AWSManagedRulesCommonRuleSet"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
+    assert overrides == [{"Name": "SizeRestrictions_BODY", "ActionToUse": {"Count": {}}}]
+
+
+def test_names_are_left_to_cloudformation_so_that_two_stacks_fit_one_account(template: Template) -> None:
+    names = ("FunctionName", "RoleName", "TableName", "PolicyName")
+    fixed = {
+        f"{logical_id}.{name}": resource["Properties"][name]
+        for logical_id, resource in template.to_json()["Resources"].items()
+        for name in names
+        if isinstance(resource.get("Properties", {}).get(name), str)
+        and resource["Type"] != "AWS::IAM::Policy"
+    }
+    assert fixed == {}

@@ -1,0 +1,19 @@
+"""Configurations that make a different stack, each beside the default."""
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "default": {},
+    "api key": {"authorization": "API_KEY", "usage_plan": {"requests_per_day": 1000}},
+    "api key and networks": {"authorization": "API_KEY", "allowed_cidrs": ["203.0.113.0/24"]},
+    "networks only": {"authorization": "NONE", "allowed_cidrs": ["203.0.113.0/24", "2001:db8::/32"]},
+    "signed from networks": {"allowed_cidrs": ["203.0.113.0/24"]},
+    "throttled": {"throttle": {"rate_per_second": 1, "burst": 1}},
+    "alarms by e-mail": {"alarm_email": "operator@example.com"},
+    "quiet and short logs": {"log_level": "ERROR", "log_retention_days": 1},
+    "longer memory": {"idempotency_hours": 720},
+    "table with a key": {
+        "metering_table_kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/0c237476-b39f"
+    },
+    "sandbox": {"create_metering_table": True},
+    "x86_64": {"lambda_architecture": "x86_64"},
+    "waf": {"waf": True},
+}
