@@ -9,6 +9,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 VENV_READY := $(VENV)/.ready
 CDK_READY := node_modules/.ready
+EXAMPLES_READY := examples/node_modules/.ready
 REQUIREMENTS := requirements.txt src/requirements.txt usage_import/requirements.txt requirements-dev.txt
 RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
 RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
@@ -36,7 +37,7 @@ test: test-unit test-integration ## Run all tests
 test-unit: $(VENV_READY) ## Run the unit tests
 	$(PYTEST) tests/unit --numprocesses=auto $(ARGS)
 
-test-integration: $(VENV_READY) $(CDK_READY) ## Run the tests against a deployment to the local cloud
+test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)
 
 lint: $(VENV_READY) ## Check style and types
@@ -85,4 +86,9 @@ $(CDK_READY): package.json package-lock.json
 		echo 'Node.js 20 or newer is needed, for the CDK CLI: https://nodejs.org/' >&2; exit 1; }
 	@echo 'Installing the CDK CLI into node_modules (once) ...'
 	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(EXAMPLES_READY): examples/package.json examples/package-lock.json
+	@echo 'Installing the packages of the Node.js example (once) ...'
+	@npm ci --prefix examples --no-audit --no-fund --loglevel=error
 	@touch $@

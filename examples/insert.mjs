@@ -1,0 +1,73 @@
+// Reports two buyers' usage from Node.js, and lists what is stored of one.
+//
+// Needs the packages of package.json beside it (npm ci). METERING_API_URL is the API's URL, as the deployment prints
+// it; AWS_REGION is its region, and credentials come from where all AWS tools look for them.
+
+import { setTimeout as wait } from "node:timers/promises";
+import { Sha256 } from "@aws-crypto/sha256-js";
+import { defaultProvider } from "@aws-sdk/credential-provider-node";
+import { SignatureV4 } from "@smithy/signature-v4";
+
+const { METERING_API_URL, AWS_REGION } = process.env;
+if (!METERING_API_URL || !AWS_REGION) {
+  console.error("Set METERING_API_URL and AWS_REGION.");
+  process.exit(2);
+}
+const signer = new SignatureV4({
+  service: "execute-api",
+  region: AWS_REGION,
+  credentials: defaultProvider(),
+  sha256: Sha256,
+});
+
+async function call(method, path, { query = {}, payload, headers = {} } = {}) {
+  const url = new URL(METERING_API_URL.replace(/\/$/, "") + path);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  const body = payload === undefined ? undefined : JSON.stringify(payload);
+  // With an Idempotency-Key it is safe to send a request again, also when nobody knows what became of it.
+  for (let attempt = 1; ; attempt += 1) {
+    const request = await signer.sign({
+      method,
+      protocol: url.protocol,
+      hostname: url.hostname,
+      port: url.port ? Number(url.port) : undefined,
+      path: url.pathname,
+      query,
+      headers: { host: url.host, "content-type": "application/json", ...headers },
+      body,
+    });
+    let answer;
+    try {
+      answer = await fetch(url, { method, headers: request.headers, body, signal: AbortSignal.timeout(35_000) });
+    } catch (error) {
+      if (attempt === 8) throw error;
+    }
+    if (answer && ![429, 500, 502, 503, 504].includes(answer.status)) {
+      const document = await answer.json();
+      // detail says what to do, errors what is wrong where, instance what to ask the operator about.
+      if (!answer.ok) throw new Error(JSON.stringify(document, null, 2));
+      return document;
+    }
+    if (attempt === 8) throw new Error(`No answer but ${answer.status} after ${attempt} attempts`);
+    await wait(Math.random() * Math.min(30_000, 500 * 2 ** attempt));
+  }
+}
+
+const hour = process.argv[2] ?? new Date().toISOString().slice(0, 13);
+await call("POST", "/insertMeteringRecords", {
+  headers: { "idempotency-key": `usage-of-${hour}` },
+  payload: {
+    buyers: [
+      {
+        customerIdentifier: "ExWoL3vTir2",
+        metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 10 }],
+      },
+      {
+        customerIdentifier: "123456789012",
+        metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 3 }],
+      },
+    ],
+  },
+});
+const { records } = await call("GET", "/listMeteringRecords/ExWoL3vTir2", { query: { status: "pending" } });
+console.log(JSON.stringify(records, null, 2));

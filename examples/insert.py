@@ -1,0 +1,105 @@
+"""Report two buyers' usage from Python, and list what is stored of one.
+
+Needs botocore (``pip install botocore``). ``METERING_API_URL`` is the API's URL, as the deployment prints it;
+credentials and region come from where all AWS tools look for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.session import Session
+
+# With an Idempotency-Key it is safe to send a request again, whatever became of it: also a POST, and also
+# after a time-out, when nobody knows whether the records are in.
+RETRIES = urllib3.Retry(
+    total=8,
+    backoff_factor=0.5,
+    backoff_jitter=1,
+    status_forcelist=[429, 500, 502, 503, 504],
+    allowed_methods=None,
+    raise_on_status=False,
+)
+
+
+class MeteringApi:
+    """The API, called with signed requests.
+
+    Parameters
+    ----------
+    url : str
+        The API's URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        session = Session()
+        self._url = url.rstrip("/")
+        credentials = session.get_credentials()
+        if credentials is None:
+            sys.exit("No AWS credentials were found.")
+        self._credentials = credentials
+        self._region = session.get_config_variable("region")
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=35), retries=RETRIES)
+
+    def insert(self, buyers: list[dict[str, object]], idempotency_key: str) -> None:
+        """Report usage, once for each key.
+
+        Parameters
+        ----------
+        buyers : list
+            The entries, as the API takes them.
+        idempotency_key : str
+            Names what is reported: the same for a repeat, another for other usage.
+        """
+        self._call("POST", "/insertMeteringRecords", {"buyers": buyers}, {"Idempotency-Key": idempotency_key})
+
+    def pending(self, customer_identifier: str) -> list[dict[str, object]]:
+        """Return a customer's records that the hourly job has not billed yet."""
+        page = self._call("GET", f"/listMeteringRecords/{customer_identifier}?status=pending")
+        return list(page["records"])
+
+    def _call(
+        self, method: str, path: str, payload: object = None, headers: dict[str, str] | None = None
+    ) -> dict[str, list[dict[str, object]]]:
+        body = None if payload is None else json.dumps(payload)
+        request = AWSRequest(method, self._url + path, data=body, headers=headers)
+        request.headers["Content-Type"] = "application/json"
+        SigV4Auth(self._credentials, "execute-api", self._region).add_auth(request)
+        answer = self._http.request(
+            method, self._url + path, body=body, headers=dict(request.headers.items())
+        )
+        document = json.loads(answer.data)
+        if answer.status != 200:
+            # detail says what to do, errors what is wrong where, instance what to ask the operator about.
+            sys.exit(f"{answer.status} {json.dumps(document, indent=2)}")
+        return dict(document)
+
+
+def main() -> None:
+    """Report an hour's usage; run it as often as you like."""
+    api = MeteringApi(os.environ["METERING_API_URL"])
+    hour = sys.argv[1] if len(sys.argv) > 1 else datetime.now(UTC).strftime("%Y-%m-%dT%H")
+    api.insert(
+        [
+            {
+                "customerIdentifier": "ExWoL3vTir2",
+                "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": 10}],
+            },
+            {
+                "customerIdentifier": "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
+                "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": 3}],
+            },
+        ],
+        idempotency_key=f"usage-of-{hour}",
+    )
+    print(json.dumps(api.pending("ExWoL3vTir2"), indent=2))
+
+
+if __name__ == "__main__":
+    main()
