@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-unit test-integration lint format synth deploy diff destroy
+.PHONY: help demo local test test-unit test-faults test-integration lint format synth deploy diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -34,8 +34,11 @@ local: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud that stays up until
 
 test: test-unit test-integration ## Run all tests
 
-test-unit: $(VENV_READY) ## Run the unit tests
-	$(PYTEST) tests/unit --numprocesses=auto $(ARGS)
+test-unit: $(VENV_READY) ## Run the tests that need no server
+	$(PYTEST) tests/unit tests/faults --numprocesses=auto --cov --cov-report=term:skip-covered $(ARGS)
+
+test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults; minutes
+	$(PYTEST) tests/faults --numprocesses=auto --hypothesis-profile=faults $(ARGS)
 
 test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.conftest import IDEMPOTENCY_TABLE_NAME
+from tests.environment import IDEMPOTENCY_TABLE_NAME
 from tests.unit.lambda_calls import Answer, Api, buyer, usage
 
 if TYPE_CHECKING:

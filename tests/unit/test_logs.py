@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from metering_handlers.api import logger
-from tests.unit.conftest import TABLE_NAME
+from tests.environment import METERING_TABLE_NAME
 from tests.unit.lambda_calls import REQUEST_ID, Api, buyer, usage
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_no_payload_and_no_signature_is_logged(api: Api, log: Log, body: object)
 def test_an_unexpected_error_is_a_500_without_internals_and_a_line_with_the_traceback(
     api: Api, dynamodb: "DynamoDBClient", log: Log
 ) -> None:
-    dynamodb.delete_table(TableName=TABLE_NAME)
+    dynamodb.delete_table(TableName=METERING_TABLE_NAME)
 
     answer = api.insert_one("c", usage(m=1))
 

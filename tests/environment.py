@@ -1,0 +1,42 @@
+"""The functions' environment and tables in moto. To be imported before the functions' modules."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import moto.core  # noqa: F401 - reaches only the clients that are made after it
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+METERING_TABLE_NAME = "AWSMarketplaceMeteringRecords"
+IDEMPOTENCY_TABLE_NAME = "idempotency"
+_METERING_TABLE = Path(__file__).parents[1] / "local" / "metering_table.json"
+
+# The functions read their environment, and make their clients, when they are imported.
+os.environ.update(
+    AWS_ACCESS_KEY_ID="test",
+    AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - moto's
+    AWS_DEFAULT_REGION="us-east-1",
+    METERING_TABLE_NAME=METERING_TABLE_NAME,
+    IDEMPOTENCY_TABLE_NAME=IDEMPOTENCY_TABLE_NAME,
+    IDEMPOTENCY_HOURS="24",
+    POWERTOOLS_SERVICE_NAME="metering-api",
+    POWERTOOLS_METRICS_NAMESPACE="MarketplaceMetering",
+)
+for _variable in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
+    os.environ.pop(_variable, None)
+
+
+def create_tables(client: DynamoDBClient) -> None:
+    """Create the quickstart's table and ours."""
+    client.create_table(TableName=METERING_TABLE_NAME, **json.loads(_METERING_TABLE.read_text()))
+    client.create_table(
+        TableName=IDEMPOTENCY_TABLE_NAME,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )

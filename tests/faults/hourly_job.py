@@ -1,0 +1,119 @@
+"""A model of the quickstart's hourly job, and of the AWS Marketplace it reports to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Item = dict[str, AttributeValueTypeDef]
+
+MAX_USAGE_RECORDS = 25
+"""Usage records in one BatchMeterUsage call (AWS Marketplace Metering API reference)."""
+MAX_QUANTITY = 2_147_483_647
+
+
+class Marketplace:
+    """What buyers are billed for.
+
+    Attributes
+    ----------
+    metered : Counter[tuple[str, str]]
+        The quantity for each customer and dimension.
+    """
+
+    def __init__(self) -> None:
+        self.metered: Counter[tuple[str, str]] = Counter()
+
+    def batch_meter_usage(self, customer: str, usage: list[tuple[str, float]]) -> None:
+        """Take one customer's usage: dimensions and quantities."""
+        dimensions = [dimension for dimension, _ in usage]
+        if len(usage) > MAX_USAGE_RECORDS or len(set(dimensions)) < len(dimensions):
+            raise ValueError(f"BatchMeterUsage refuses {usage}")
+        for dimension, quantity in usage:
+            if not (quantity.is_integer() and 0 <= quantity <= MAX_QUANTITY):
+                raise ValueError(f"BatchMeterUsage refuses the quantity {quantity}")
+            self.metered[customer, dimension] += int(quantity)
+
+
+class HourlyJob:
+    """Reads pending records, reports their sums, and marks them, as the quickstart's JavaScript does.
+
+    Parameters
+    ----------
+    client : DynamoDBClient
+        Its own way to the table, without faults.
+    table_name : str
+        The metering table.
+    marketplace : Marketplace
+        Where it reports to.
+
+    Attributes
+    ----------
+    marked : Counter[tuple[str, str]]
+        How often each record was reported, by its key.
+    """
+
+    def __init__(self, client: DynamoDBClient, table_name: str, marketplace: Marketplace) -> None:
+        self._client = client
+        self._table_name = table_name
+        self._marketplace = marketplace
+        self.marked: Counter[tuple[str, str]] = Counter()
+
+    def run(self) -> int:
+        """Run once; return how many records the one page of the index had."""
+        page = self._client.query(
+            TableName=self._table_name,
+            IndexName="PendingMeteringRecordsIndex",
+            KeyConditionExpression="metering_pending = :pending",
+            ExpressionAttributeValues={":pending": {"S": "true"}},
+        )
+        by_customer: defaultdict[str, list[Item]] = defaultdict(list)
+        for item in page["Items"]:
+            by_customer[item["customerIdentifier"]["S"]].append(item)
+        for customer, items in by_customer.items():
+            usage = _summed(items)
+            self._marketplace.batch_meter_usage(customer, usage)
+            response = json.dumps(
+                {"Results": [{"Status": "Success"} for _ in usage], "UnprocessedRecords": []}
+            )
+            for item in items:
+                self._mark(customer, _as_javascript(item["create_timestamp"]["N"]), response)
+        return len(page["Items"])
+
+    def _mark(self, customer: str, create_timestamp: float, response: str) -> None:
+        # JavaScript writes a whole number without a fraction: 1e3 is 1000.
+        key = str(int(create_timestamp) if create_timestamp.is_integer() else create_timestamp)
+        self._client.update_item(
+            TableName=self._table_name,
+            Key={"customerIdentifier": {"S": customer}, "create_timestamp": {"N": key}},
+            UpdateExpression="SET metering_failed = :failed, metering_response = :response"
+            " REMOVE metering_pending",
+            ExpressionAttributeValues={":failed": {"BOOL": False}, ":response": {"S": response}},
+        )
+        self.marked[customer, key] += 1
+
+
+def _summed(items: list[Item]) -> list[tuple[str, float]]:
+    """Add each further record's dimensions to the first record's: inside one record nothing is added up."""
+    usage: list[tuple[str, float]] = []
+    for item in items:
+        earlier = list(usage)
+        for entry in item["dimension_usage"]["L"]:
+            dimension = entry["M"]["dimension"]["S"]
+            quantity = _as_javascript(entry["M"]["value"]["N"])
+            known = [index for index, (name, _) in enumerate(earlier) if name == dimension]
+            if known:
+                usage[known[0]] = (dimension, usage[known[0]][1] + quantity)
+            else:
+                usage.append((dimension, quantity))
+    return usage
+
+
+def _as_javascript(number: str) -> float:
+    """JavaScript's only number is the double."""
+    return float(number)
