@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
+import py_compile
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +25,24 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 REQUIREMENTS = SOURCE / "requirements.txt"
 PACKAGE = SOURCE / "metering_handlers"
+
+
+# Parts of the dependencies that the functions never import.
+_NOT_SHIPPED = (
+    "*.dist-info",
+    "bin",
+    "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.css",
+    "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js",
+    *(
+        f"aws_lambda_powertools/utilities/{name}"
+        for name in (
+            *("auth_alpha", "batch", "circuit_breaker", "data_masking", "feature_flags", "idempotency"),
+            *("kafka", "parameters", "parser", "streaming"),
+        )
+    ),
+    "pydantic/mypy.py",
+    "pydantic/v1",
+)
 
 
 class BundlingError(RuntimeError):
@@ -93,6 +114,8 @@ def bundle(target: Target, output: Path) -> None:
     output : Path
         An existing, empty directory.
 
+    A deployer whose Python is the target's ships byte code too, which makes cold starts faster.
+
     Raises
     ------
     BundlingError
@@ -113,7 +136,33 @@ def bundle(target: Target, output: Path) -> None:
             f"pip could not install src/requirements.txt for Python {target.python_version} on "
             f"{target.platform}:\n{finished.stdout}"
         )
+    for pattern in _NOT_SHIPPED:
+        for path in output.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    # Byte code is of one Python version, so only the target's own Python can make it.
+    if target.python_version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        _compile(output)
+
+
+def _compile(output: Path) -> None:
+    """Add byte code: Lambda's file system is read-only, so every start would compile everything anew.
+
+    It is not checked against sources, whose times Lambda's archive does not keep. It takes the place of the
+    dependencies' sources; our own stay, so that tracebacks show them.
+    """
+    is_ours = re.compile(rf"{re.escape(str(output / PACKAGE.name))}[/\\]")
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(output / PACKAGE.name, quiet=1, invalidation_mode=unchecked)
+    compileall.compile_dir(
+        output, quiet=1, invalidation_mode=unchecked, legacy=True, rx=is_ours, stripdir=str(output)
+    )
+    for byte_code in output.rglob("*.pyc"):
+        if byte_code.parent.name != "__pycache__":
+            byte_code.with_suffix(".py").unlink()
 
 
 def _fingerprint(target: Target) -> str:
