@@ -17,10 +17,13 @@ FEATURE_FLAGS = json.loads((Path(__file__).parents[3] / "cdk.json").read_text())
 
 
 @pytest.fixture(scope="session")
-def synthesize() -> Callable[..., Template]:
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Template]:
     def template(**params: object) -> Template:
         # pip would run for minutes over all tests; that the bundle works shows in the integration tests.
-        app = cdk.App(context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []})
+        app = cdk.App(
+            context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []},
+            outdir=str(tmp_path_factory.mktemp("cdk.out")),
+        )
         config = Config.from_context(PARAMS | params)
         env = cdk.Environment(region=config.aws_region_name)
         return Template.from_stack(MeteringRecordsStack(app, STACK_NAME, config=config, env=env))

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aws_cdk as cdk
 import pytest
@@ -26,7 +27,12 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def asset_hash(target: Target = TARGET) -> str:
-    stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}), "Stack")
+    with TemporaryDirectory() as outdir:
+        return asset_hash_in(outdir, target)
+
+
+def asset_hash_in(outdir: str, target: Target) -> str:
+    stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=outdir), "Stack")
     function = lambda_.Function(
         stack,
         "Function",
