@@ -4,8 +4,9 @@ import sys
 
 import aws_cdk as cdk
 
-from infra.config import STACK_NAME, Config, ConfigError
+from infra.config import OPERATIONS_STACK_NAME, STACK_NAME, Config, ConfigError
 from infra.metering_records_stack import MeteringRecordsStack
+from infra.operations_stack import OperationsStack
 
 
 def build(app: cdk.App, config: Config) -> None:
@@ -19,7 +20,8 @@ def build(app: cdk.App, config: Config) -> None:
         The checked parameters.
     """
     env = cdk.Environment(region=config.aws_region_name)
-    MeteringRecordsStack(app, STACK_NAME, config=config, env=env)
+    metering = MeteringRecordsStack(app, STACK_NAME, config=config, env=env)
+    OperationsStack(app, OPERATIONS_STACK_NAME, config=config, metering=metering, env=env)
 
 
 def main() -> None:

@@ -1,0 +1,153 @@
+"""What an operator is told, and where."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from app import build
+from infra.config import OPERATIONS_STACK_NAME, Config
+from tests.unit.infra.conftest import FEATURE_FLAGS, PARAMS
+
+RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
+
+
+def operations_template(outdir: Path, **params: object) -> Template:
+    app = cdk.App(context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []}, outdir=str(outdir))
+    build(app, Config.from_context(PARAMS | params))
+    stack = app.node.find_child(OPERATIONS_STACK_NAME)
+    assert isinstance(stack, cdk.Stack)
+    return Template.from_stack(stack)
+
+
+@pytest.fixture(scope="module")
+def operations(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return operations_template(tmp_path_factory.mktemp("cdk.out"), alarm_email="operator@example.com")
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    found = template.find_resources("AWS::CloudWatch::Alarm").values()
+    return {
+        re.search(r"section (\w+)\.$", alarm["Properties"]["AlarmDescription"])[1]: alarm["Properties"]  # type: ignore[index]
+        for alarm in found
+    }
+
+
+def dashboard(template: Template) -> list[dict[str, Any]]:
+    (resource,) = template.find_resources("AWS::CloudWatch::Dashboard").values()
+    parts = resource["Properties"]["DashboardBody"]["Fn::Join"][1]
+    body = "".join(part if isinstance(part, str) else "token" for part in parts)
+    widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
+    return widgets
+
+
+def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm(operations: Template) -> None:
+    sections = set(re.findall(r"^## (\w+)$", RUNBOOK.read_text(), flags=re.MULTILINE))
+
+    assert sections == set(alarms(operations))
+
+
+def test_every_alarm_tells_the_topic_when_it_starts_and_when_it_ends(operations: Template) -> None:
+    (topic,) = operations.find_resources("AWS::SNS::Topic")
+
+    assert len(alarms(operations)) == 9
+    for alarm in alarms(operations).values():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": topic}]
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_one_failed_request_among_few_is_no_alarm(operations: Template) -> None:
+    alarm = alarms(operations)["ServerErrors"]
+
+    (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
+    # One in twenty or fewer is 5 %, and the alarm begins above.
+    assert expression == "100 * errors / IF(requests < 20, 20, requests)"
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (5, "GreaterThanThreshold")
+
+
+def test_a_bulk_request_may_take_longer_and_still_less_than_the_functions_time(operations: Template) -> None:
+    thresholds = {
+        name: alarm["Threshold"] for name, alarm in alarms(operations).items() if name.endswith("Slow")
+    }
+
+    assert thresholds["InsertMeteringRecordSlow"] == thresholds["ListMeteringRecordsSlow"] == 5_000
+    assert 5_000 < thresholds["InsertMeteringRecordsSlow"] < 29_000
+
+
+def test_the_topic_is_encrypted_takes_tls_only_and_lets_cloudwatch_publish(operations: Template) -> None:
+    operations.has_resource_properties("AWS::SNS::Topic", {"KmsMasterKeyId": Match.any_value()})
+    (policy,) = operations.find_resources("AWS::SNS::TopicPolicy").values()
+    text = json.dumps(policy)
+    assert "aws:SecureTransport" in text
+    assert "cloudwatch.amazonaws.com" in text
+    (key,) = operations.find_resources("AWS::KMS::Key").values()
+    assert "cloudwatch.amazonaws.com" in json.dumps(key)
+
+
+def test_alarms_go_by_e_mail_to_who_is_named_and_to_nobody_else(operations: Template, tmp_path: Path) -> None:
+    operations.has_resource_properties(
+        "AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "operator@example.com"}
+    )
+    operations_template(tmp_path).resource_count_is("AWS::SNS::Subscription", 0)
+
+
+def test_the_dashboards_widgets_fill_their_rows_and_never_overlap(operations: Template) -> None:
+    widgets = dashboard(operations)
+
+    cells = [
+        (x, y)
+        for widget in widgets
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
+    ]
+    assert len(cells) == len(set(cells))
+    bottom = max(widget["y"] + widget["height"] for widget in widgets)
+    assert len(cells) == 24 * bottom
+
+
+def test_the_dashboard_shows_traffic_errors_latency_records_replays_and_throttling(
+    operations: Template,
+) -> None:
+    titles = [widget["properties"].get("title") for widget in dashboard(operations)]
+
+    assert titles == [
+        None,
+        "Alarms",
+        "Requests",
+        "Errors",
+        "Latency of the API, ms",
+        "Duration of the functions, p99, ms",
+        "Records inserted",
+        "Requests that were repeated or cut short",
+        "Throttling",
+        "Writes that DynamoDB throttled",
+    ]
+
+
+def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
+    queries = operations.find_resources("AWS::Logs::QueryDefinition").values()
+
+    names = {query["Properties"]["Name"].removeprefix(f"{OPERATIONS_STACK_NAME}/") for query in queries}
+    assert names == {
+        "One request, by its id",
+        "One customer's calls",
+        "Failures",
+        "Slowest requests",
+        "Incomplete requests",
+    }
+    for query in queries:
+        assert query["Properties"]["LogGroupNames"]
+
+
+def test_no_name_is_fixed_so_that_two_such_stacks_fit_one_account(operations: Template) -> None:
+    for kind, name in (
+        ("AWS::CloudWatch::Alarm", "AlarmName"),
+        ("AWS::CloudWatch::Dashboard", "DashboardName"),
+        ("AWS::SNS::Topic", "TopicName"),
+    ):
+        for resource in operations.find_resources(kind).values():
+            assert name not in resource["Properties"]
