@@ -38,7 +38,7 @@ test-unit: $(VENV_READY) ## Run the tests that need no server
 	$(PYTEST) tests/unit tests/faults --numprocesses=auto --cov --cov-report=term:skip-covered $(ARGS)
 
 test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults; minutes
-	$(PYTEST) tests/faults --numprocesses=auto --hypothesis-profile=faults $(ARGS)
+	$(PYTEST) tests/faults --numprocesses=auto --dist=worksteal --hypothesis-profile=faults $(ARGS)
 
 test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)

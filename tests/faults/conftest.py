@@ -31,7 +31,6 @@ class _WorkerNode(Protocol):
     """One of xdist's worker processes, as its controller sees it."""
 
     config: pytest.Config
-    workeroutput: dict[str, dict[str, int | dict[str, int]]]
 
 
 _TALLY = pytest.StashKey[Tally]()
@@ -96,7 +95,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: _WorkerNode) -> None:
-    node.config.stash[_TALLY].add(node.workeroutput["tally"])
+    # A worker that crashed has left nothing.
+    if (output := getattr(node, "workeroutput", None)) is not None:
+        node.config.stash[_TALLY].add(output["tally"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

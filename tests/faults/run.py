@@ -123,12 +123,11 @@ class Run:
                     self._move(day.moves)
                 self._settle()
                 self._replay_all()
-                self._check_table()
                 if self._job_runs:
                     self._check_metering()
         except AssertionError as error:
             self._tally.failed += 1
-            error.add_note("\n".join(["What happened:", *self._log]))
+            error.add_note("\n".join([f"The schedule: {schedule!r}", "What happened:", *self._log]))
             raise
         finally:
             self._tally.requests.update({fault.value: n for fault, n in self._simulation.requests.items()})
@@ -137,6 +136,11 @@ class Run:
     def faults(self) -> list[Fault]:
         """The faults injected, in their order."""
         return self._simulation.faults
+
+    @property
+    def delays_ms(self) -> list[int]:
+        """How long after the schedule's begin each stored record says it was created, in ms."""
+        return sorted(self._key_of(item)[1] - _START_MS for item in self._records())
 
     # What the schedule moves.
 
@@ -148,7 +152,6 @@ class Run:
                 # What is not resumed within 24 hours cannot be: a caller has that long.
                 self._settle()
                 self._replay_all()
-                self._check_table()
             self._attempts.clear()
         for key in self._expiring(day):
             self._forgotten.update(self._contents(self._owner.pop(key)))
@@ -224,19 +227,21 @@ class Run:
             self._deliver(0)
 
     def _replay_all(self) -> None:
-        for key, payload in list(self._owner.items()):
+        """Repeat all that was acknowledged: nothing is written, and the answers tell the records' keys."""
+        replays: list[Invocation] = []
+        for key, payload in self._owner.items():
             client = _Client(f"replay of {key}", Call(prefer=True), payload, key, 1, self._now_ms)
             self._clients.append(client)
-            replay = self._send(client)
+            replays.append(self._send(client))
             self._move(())
+        self._check_table()
+        for replay in replays:
             assert replay.answer is not None
             assert replay.answer.status == 200
-            assert replay.answer.headers.get("Idempotent-Replayed") == "true", (
-                "a replay does not say it is one"
-            )
-            assert not replay.committed, "a replay wrote"
-            contents = {self._key_of(item): self._content_of(item) for item in self._records()}
-            assert [contents.get(key) for key in self._stored_keys[key]] == self._contents(payload), (
+            assert replay.answer.headers.get("Idempotent-Replayed") == "true"
+        contents = {self._key_of(item): self._content_of(item) for item in self._records()}
+        for key, payload in self._owner.items():
+            assert [contents.get(stored) for stored in self._stored_keys[key]] == self._contents(payload), (
                 "the keys returned are not the records'"
             )
 
@@ -312,10 +317,9 @@ class Run:
 
     def _take_answer(self, invocation: Invocation, attempt: _Attempt) -> None:
         client, answer = attempt.client, invocation.answer
-        tokens = {transaction: token for token, transaction in map(token_and_transaction, invocation.sent)}
-        assert len({token for token, _ in map(token_and_transaction, invocation.sent)}) == len(tokens), (
-            "the same items were sent again with another ClientRequestToken"
-        )
+        sent = {token_and_transaction(request) for request in invocation.sent}
+        tokens, transactions = ({pair[side] for pair in sent} for side in (0, 1))
+        assert len(tokens) == len(transactions) == len(sent), "each transaction has one ClientRequestToken"
         client.start_ms = invocation.ended_ms
         client.attempts_left -= 1
         self._say(f"{client.name} is answered {answer and (answer.status, answer.body)}")

@@ -126,3 +126,13 @@ def test_what_is_resumed_a_day_late_expires_with_its_first_chunk(run_schedule: R
 
     assert run.statuses[0] is None
     assert set(run.statuses[1:]) == {200}
+
+
+def test_what_is_resumed_bears_the_time_of_the_first_call(run_schedule: RunSchedule) -> None:
+    killed = Day(calls=(Call(key=0),), moves=(SEND, Move(), Move(0, Fault.KILLED_BEFORE)))
+    resumed = Day(calls=(Call(key=0),), gap_hours=23)
+
+    run = run_schedule(Schedule(payloads=(FOUR_CHUNKS,), days=(killed, resumed)))
+
+    # Four records are of one customer, two of another, one of the third.
+    assert run.delays_ms == [0, 0, 0, 1, 1, 2, 3]
