@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-unit test-faults test-integration lint format synth deploy diff destroy
+.PHONY: help demo local test test-unit test-faults test-integration bench lint format synth deploy diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -42,6 +42,9 @@ test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults;
 
 test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)
+
+bench: $(VENV_READY) ## Measure the functions beside what one would write instead; minutes
+	$(PYTHON) -m benchmarks
 
 lint: $(VENV_READY) ## Check style and types
 	$(PYTHON) -m ruff check .

@@ -1,5 +1,7 @@
 """``POST /insertMeteringRecord/{customerIdentifier}``: store one customer's usage."""
 
+from metering_handlers import startup  # isort: skip - before everything else
+
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
@@ -12,7 +14,13 @@ from metering_handlers.models import BuyerUsage, PathCustomerIdentifier, Usage
 app = MeteringResolver()
 
 
-@app.post("/insertMeteringRecord/<customerIdentifier>")
+@app.post(
+    "/insertMeteringRecord/<customerIdentifier>",
+    operation_id="insertMeteringRecord",
+    summary="Insert one customer's usage",
+    description="Stores one record. With an `Idempotency-Key` it is safe to repeat.",
+    tags=["Inserting"],
+)
 def insert_metering_record(
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
     usage: Annotated[Usage, Body()],
@@ -28,3 +36,4 @@ def insert_metering_record(
 
 
 lambda_handler = lambda_handler_of(app)
+startup.finish()

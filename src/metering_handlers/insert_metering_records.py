@@ -1,5 +1,7 @@
 """``POST /insertMeteringRecords``: store many customers' usage."""
 
+from metering_handlers import startup  # isort: skip - before everything else
+
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
@@ -12,7 +14,14 @@ from metering_handlers.models import BulkUsage
 app = MeteringResolver()
 
 
-@app.post("/insertMeteringRecords")
+@app.post(
+    "/insertMeteringRecords",
+    operation_id="insertMeteringRecords",
+    summary="Insert many customers' usage",
+    description="Stores one record for each entry of `buyers`, in their order; a customer may have several. "
+    "A request that is cut short answers 503 with the key to resume it with.",
+    tags=["Inserting"],
+)
 def insert_metering_records(
     usage: Annotated[BulkUsage, Body()], idempotency_key: IdempotencyKey = None, prefer: Prefer = None
 ) -> Response[str]:
@@ -21,3 +30,4 @@ def insert_metering_records(
 
 
 lambda_handler = lambda_handler_of(app)
+startup.finish()

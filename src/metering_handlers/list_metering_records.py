@@ -1,5 +1,7 @@
 """``GET /listMeteringRecords/{customerIdentifier}``: what is stored, and what became of it."""
 
+from metering_handlers import startup  # isort: skip - before everything else
+
 import json
 from decimal import Decimal
 from http import HTTPStatus
@@ -33,15 +35,35 @@ metering_table = MeteringTable(
 )
 
 
-@app.get("/listMeteringRecords/<customerIdentifier>")
+@app.get(
+    "/listMeteringRecords/<customerIdentifier>",
+    operation_id="listMeteringRecords",
+    summary="List a customer's records",
+    description="Lists what is stored, sorted by `create_timestamp`, and what became of it. "
+    "Reads are strongly consistent: what was inserted is in.",
+    tags=["Listing"],
+)
 def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parameter
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
-    status: Annotated[RecordStatus | None, Query()] = None,
-    oldest: Annotated[Instant | None, Query(alias="from")] = None,
-    newest: Annotated[Instant | None, Query(alias="to")] = None,
-    order: Annotated[SortOrder, Query()] = SortOrder.ASCENDING,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
-    next_token: Annotated[str | None, Query(max_length=MAX_NEXT_TOKEN_LENGTH)] = None,
+    status: Annotated[RecordStatus | None, Query(description="Only records with this status.")] = None,
+    oldest: Annotated[
+        Instant | None, Query(alias="from", description="The earliest `create_timestamp` to list.")
+    ] = None,
+    newest: Annotated[
+        Instant | None,
+        Query(alias="to", description="The latest `create_timestamp` to list; not before `from`."),
+    ] = None,
+    order: Annotated[SortOrder, Query(description="Oldest first, or newest first.")] = SortOrder.ASCENDING,
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_PAGE_SIZE, description="The most records to list in one page.")
+    ] = DEFAULT_PAGE_SIZE,
+    next_token: Annotated[
+        str | None,
+        Query(
+            max_length=MAX_NEXT_TOKEN_LENGTH,
+            description="The `next_token` of the page before, the other parameters unchanged.",
+        ),
+    ] = None,
 ) -> Response[str]:
     """List one page of a customer's records, by ``create_timestamp``."""
     for name in app.current_event.query_string_parameters:
@@ -95,3 +117,4 @@ def _bad_parameter(name: str, code: str, detail: str) -> ProblemError:
 
 
 lambda_handler = lambda_handler_of(app)
+startup.finish()

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -58,7 +59,12 @@ CustomerIdentifier = Annotated[
         min_length=1,
         max_length=MAX_CUSTOMER_IDENTIFIER_LENGTH,
         description="The buyer: a customer identifier, a 12-digit AWS account id, or a License ARN.",
-        examples=["ExWoL3vTir2"],
+        examples=[
+            "ExWoL3vTir2",
+            "123456789012",
+            "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
+        ],
+        json_schema_extra={"pattern": "^[!-$&-~]+$"},
     ),
     AfterValidator(_check_customer_identifier),
 ]
@@ -74,9 +80,21 @@ class MeteredDimension(BaseModel):
 
     # API Gateway puts U+FFFD where a body is not UTF-8; usage of a dimension so mangled is never billed.
     dimension_name: Annotated[
-        str, Field(min_length=1, max_length=MAX_DIMENSION_NAME_LENGTH, pattern="^[^\ufffd]*$")
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_DIMENSION_NAME_LENGTH,
+            pattern="^[^\ufffd]*$",
+            description="The dimension's API identifier, as the product page in AWS Marketplace has it.",
+            examples=["metered_1_id"],
+        ),
     ]
-    dimension_value: Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
+    dimension_value: Annotated[
+        int,
+        Field(
+            ge=0, le=MAX_QUANTITY, description="The quantity used, in the dimension's unit.", examples=[10]
+        ),
+    ]
 
 
 def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
@@ -135,7 +153,11 @@ def _check_distinct(value: object, validate: ValidatorFunctionWrapHandler) -> Se
 
 MeteredDimensions = Annotated[
     list[MeteredDimension],
-    Field(min_length=1, max_length=MAX_DIMENSIONS),
+    Field(
+        min_length=1,
+        max_length=MAX_DIMENSIONS,
+        description="What was used; each `dimension_name` once.",
+    ),
     WrapValidator(_check_distinct),
 ]
 
@@ -162,7 +184,10 @@ class BulkUsage(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    buyers: Annotated[list[BuyerUsage], Field(min_length=1, max_length=MAX_BUYERS)]
+    buyers: Annotated[
+        list[BuyerUsage],
+        Field(min_length=1, max_length=MAX_BUYERS, description="The entries; each becomes one record."),
+    ]
 
 
 class RecordStatus(StrEnum):
@@ -200,5 +225,18 @@ def _parse_instant(value: object) -> int:
     )
 
 
-Instant = Annotated[int, Field(ge=0, le=MAX_TIMESTAMP), BeforeValidator(_parse_instant)]
+Instant = Annotated[
+    int,
+    Field(ge=0, le=MAX_TIMESTAMP),
+    BeforeValidator(_parse_instant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_TIMESTAMP, "description": "Milliseconds."},
+                {"type": "string", "format": "date-time", "description": "Not before 1970."},
+            ],
+            "examples": [1795446956551, "2026-11-23T10:00:00Z"],
+        }
+    ),
+]
 """A point in time, in ms since 1970-01-01T00:00:00Z."""
