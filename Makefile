@@ -3,13 +3,15 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-unit test-faults test-integration bench lint format synth deploy diff destroy
+.PHONY: help demo local test test-unit test-faults test-contract test-integration bench \
+	openapi docs lint format synth deploy diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 VENV_READY := $(VENV)/.ready
 CDK_READY := node_modules/.ready
 EXAMPLES_READY := examples/node_modules/.ready
+OPENAPI_READY := openapi/node_modules/.ready
 REQUIREMENTS := requirements.txt src/requirements.txt usage_import/requirements.txt requirements-dev.txt
 RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
 RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
@@ -40,16 +42,27 @@ test-unit: $(VENV_READY) ## Run the tests that need no server
 test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults; minutes
 	$(PYTEST) tests/faults --numprocesses=auto --dist=worksteal --hypothesis-profile=faults $(ARGS)
 
-test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) ## Run the tests against a deployment to the local cloud
+test-contract: $(VENV_READY) $(CDK_READY) ## Hold the deployed API to its contract with 500 examples an operation
+	CONTRACT_EXAMPLES=500 $(PYTEST) tests/integration/test_contract.py $(ARGS)
+
+test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(OPENAPI_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)
 
 bench: $(VENV_READY) ## Measure the functions beside what one would write instead; minutes
 	$(PYTHON) -m benchmarks
 
-lint: $(VENV_READY) ## Check style and types
+openapi: $(VENV_READY) ## Write docs/openapi.json from what the functions say
+	$(PYTHON) -m openapi write
+
+docs: $(VENV_READY) ## Show the API reference in a browser; "try it" works while make local is up
+	@$(PYTHON) -m openapi serve
+
+lint: $(VENV_READY) $(OPENAPI_READY) ## Check style, types and the OpenAPI document
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m openapi check
+	openapi/node_modules/.bin/spectral lint --ruleset openapi/spectral.yaml --fail-severity hint docs/openapi.json
 
 format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
@@ -97,4 +110,9 @@ $(CDK_READY): package.json package-lock.json
 $(EXAMPLES_READY): examples/package.json examples/package-lock.json
 	@echo 'Installing the packages of the Node.js example (once) ...'
 	@npm ci --prefix examples --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(OPENAPI_READY): openapi/package.json openapi/package-lock.json
+	@echo 'Installing the OpenAPI linter and a browser to test with (once) ...'
+	@npm ci --prefix openapi --no-audit --no-fund --loglevel=error
 	@touch $@
