@@ -112,7 +112,7 @@ $(EXAMPLES_READY): examples/package.json examples/package-lock.json
 	@npm ci --prefix examples --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(OPENAPI_READY): openapi/package.json openapi/package-lock.json
+$(OPENAPI_READY): openapi/package.json openapi/package-lock.json openapi/.npmrc
 	@echo 'Installing the OpenAPI linter and a browser to test with (once) ...'
 	@npm ci --prefix openapi --no-audit --no-fund --loglevel=error
 	@touch $@

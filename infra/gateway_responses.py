@@ -85,7 +85,8 @@ def _problems(authorization: Authorization) -> list[_Problem]:
     wrong_path = "Check the path too: the API has three routes."
     retry = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return [
-        _Problem(kind.DEFAULT_4_XX, 400, "bad-request", "API Gateway could not take the request.", {}),
+        # Foremost an Authorization header that is no signature, or one by an unknown key.
+        _Problem(kind.DEFAULT_4_XX, 403, "forbidden", forbidden, {}),
         _Problem(kind.BAD_REQUEST_PARAMETERS, 400, "bad-request", "A parameter of the path is missing.", {}),
         _Problem(kind.BAD_REQUEST_BODY, 400, "bad-request", "The body could not be read.", {}),
         _Problem(kind.ACCESS_DENIED, 403, "forbidden", forbidden, {}),

@@ -38,13 +38,18 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
         pattern="^[ -~]+$",
+        examples=["usage-2026-11-23T10"],
         description="Makes a repeat safe: with the same key, the same payload is written once.",
     ),
 ]
 Prefer = Annotated[
     str | None,
     BeforeValidator(lambda value: ",".join(value) if isinstance(value, list) else value),
-    Header(alias="Prefer", description="`return=representation` returns the stored keys (RFC 7240)."),
+    Header(
+        alias="Prefer",
+        examples=["return=representation"],
+        description="`return=representation` returns the stored keys (RFC 7240).",
+    ),
 ]
 
 record_writer = RecordWriter(
@@ -104,6 +109,7 @@ def insert(
             members={"inserted": error.written.records, "idempotency_key": key},
         ) from error
     _report(written)
+    logger.append_keys(replayed=written.replayed)
     headers = {}
     if written.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -125,7 +131,6 @@ def _report(written: Written) -> None:
         inserted=written.inserted,
         chunks=written.chunks,
         retries=written.retries,
-        replayed=written.replayed,
         slots_moved=written.slots_moved,
         throttled_chunks=written.throttled_chunks,
     )

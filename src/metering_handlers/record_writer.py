@@ -35,6 +35,8 @@ MAX_TRANSACTION_ACTIONS = 100
 """Actions in one TransactWriteItems call (Amazon DynamoDB API reference)."""
 WRITE_PARALLELISM = 4
 """Transactions of one request under way at a time."""
+STEPS_BEFORE_LEAPING = 4
+"""Times a customer's record moves by one millisecond; then the step doubles each time."""
 BACKOFF_BASE_MS = 25
 BACKOFF_CAP_MS = 2_000
 
@@ -189,6 +191,7 @@ class _Write:
         self._expiration = self._now + writer.remembered_hours * 3600
         self._request_time = request_time
         self._slots_given: Counter[str] = Counter()
+        self._times_taken: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
@@ -290,16 +293,25 @@ class _Write:
         if row.payload_hash != self._payload_hash:
             raise KeyReusedError
         if row.request_id == self._request_id:
-            # Ours, from a try whose answer was lost.
+            # Ours: the token is forgotten by now, or Lambda runs the same event again.
             self._count(inserted=len(row.create_timestamps))
         return row
 
     def _move_taken(self, slots: list[int], codes: Sequence[str], usages: Sequence[BuyerUsage]) -> None:
         """Give each record whose millisecond is taken another one."""
         taken = [index for index, code in enumerate(codes) if code == _CONDITION_FAILED]
+        for customer in {usages[index].customerIdentifier for index in taken}:
+            self._leap(customer)
         for index in taken:
             slots[index] = self._take_slot(usages[index].customerIdentifier)
         self._count(slots_moved=len(taken))
+
+    def _leap(self, customer_identifier: str) -> None:
+        """Skip ever more milliseconds of a customer whose next one keeps being taken."""
+        with self._lock:
+            self._times_taken[customer_identifier] += 1
+            doublings = self._times_taken[customer_identifier] - STEPS_BEFORE_LEAPING
+            self._slots_given[customer_identifier] += (1 << max(0, doublings)) - 1
 
     def _back_off(self, attempt: int) -> None:
         """Wait a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from metering_handlers import insertion
 from tests.unit.lambda_calls import Api, buyer, usage
 
 if TYPE_CHECKING:
@@ -130,3 +131,24 @@ def test_a_huge_unknown_field_name_does_not_blow_up_the_answer(api: Api) -> None
 
     assert answer.status == 422
     assert len(answer.body["errors"][0]["pointer"]) < 300
+
+
+def test_a_record_leaps_over_many_of_its_customer_rather_than_stepping_from_one_to_the_next(
+    api: Api, stored: "StoredItems"
+) -> None:
+    api.insert_many({"buyers": [buyer("c", m=1)] * 2_000})
+    transactions = 0
+
+    def count(**_: object) -> None:
+        nonlocal transactions
+        transactions += 1
+
+    client = insertion.record_writer.client
+    client.meta.events.register("before-call.dynamodb.TransactWriteItems", count)
+    api.request_time += 10
+    answer = api.insert_one("c", usage(m=2))
+    client.meta.events.unregister("before-call.dynamodb.TransactWriteItems", count)
+
+    assert answer.status == 200
+    assert len(stored.all()) == 2_001
+    assert transactions < 20
