@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -282,4 +283,6 @@ def _count(number: int, noun: str) -> str:
 
 
 if __name__ == "__main__":
+    # A shell that starts this in the background has it ignore Ctrl-C's signal; stopping is safe at any moment.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
