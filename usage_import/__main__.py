@@ -283,6 +283,6 @@ def _count(number: int, noun: str) -> str:
 
 
 if __name__ == "__main__":
-    # A shell that starts this in the background has it ignore Ctrl-C's signal; stopping is safe at any moment.
+    # A shell that starts this in the background has it ignore Ctrl-C's signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
