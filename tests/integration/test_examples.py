@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.http_calls import listed
+from tests.integration.http_calls import stored
 
 if TYPE_CHECKING:
     from local.deploy import Api
@@ -40,11 +40,11 @@ def run(command: list[str], api: "Api", **variables: str) -> str:
     ids=["curl", "python", "node"],
 )
 def test_an_example_reports_usage_once_however_often_it_is_run(api: "Api", command: list[str]) -> None:
-    before = len(listed(api, CUSTOMER))
+    before = len(stored(api, CUSTOMER))
     hour = str(uuid.uuid4())
 
     first = run([*command, hour], api)
     run([*command, hour], api)
 
-    assert len(listed(api, CUSTOMER)) == before + 1
+    assert len(stored(api, CUSTOMER)) == before + 1
     assert CUSTOMER in first
