@@ -11,8 +11,8 @@ PYTHON := $(VENV)/bin/python
 VENV_READY := $(VENV)/.ready
 CDK_READY := node_modules/.ready
 EXAMPLES_READY := examples/node_modules/.ready
-OPENAPI_READY := openapi/node_modules/.ready
-REQUIREMENTS := requirements.txt src/requirements.txt usage_import/requirements.txt requirements-dev.txt
+TOOLS_READY := tools/node_modules/.ready
+REQUIREMENTS := requirements.txt src/requirements.txt usage/requirements.txt requirements-dev.txt
 RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
 RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
 
@@ -29,40 +29,40 @@ help: ## Show this list
 		| awk -F '|' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 demo: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud and watch usage travel from HTTP into the table
-	@$(PYTHON) -m local demo
+	@$(PYTHON) -m tools.local_cloud demo
 
 local: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud that stays up until Ctrl-C, for your own curl
-	@$(PYTHON) -m local up
+	@$(PYTHON) -m tools.local_cloud up
 
 test: test-unit test-integration ## Run all tests
 
 test-unit: $(VENV_READY) ## Run the tests that need no server
-	$(PYTEST) tests/unit tests/faults --numprocesses=auto --cov --cov-report=term:skip-covered $(ARGS)
+	$(PYTEST) tests/unit --numprocesses=auto --cov --cov-report=term:skip-covered $(ARGS)
 
 test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults; minutes
-	$(PYTEST) tests/faults --numprocesses=auto --dist=worksteal --hypothesis-profile=faults $(ARGS)
+	$(PYTEST) tests/unit/faults --numprocesses=auto --dist=worksteal --hypothesis-profile=faults $(ARGS)
 
 test-contract: $(VENV_READY) $(CDK_READY) ## Hold the deployed API to its contract with 500 examples an operation
 	CONTRACT_EXAMPLES=500 $(PYTEST) tests/integration/test_contract.py $(ARGS)
 
-test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(OPENAPI_READY) ## Run the tests against a deployment to the local cloud
+test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(TOOLS_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)
 
 bench: $(VENV_READY) ## Measure the functions beside what one would write instead; minutes
-	$(PYTHON) -m benchmarks
+	$(PYTHON) -m tools.benchmarks
 
 openapi: $(VENV_READY) ## Write docs/openapi.json from what the functions say
-	$(PYTHON) -m openapi write
+	$(PYTHON) -m tools.openapi write
 
 docs: $(VENV_READY) ## Show the API reference in a browser; "try it" works while make local is up
-	@$(PYTHON) -m openapi serve
+	@$(PYTHON) -m tools.openapi serve
 
-lint: $(VENV_READY) $(OPENAPI_READY) ## Check style, types and the OpenAPI document
+lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types and the OpenAPI document
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m openapi check
-	openapi/node_modules/.bin/spectral lint --ruleset openapi/spectral.yaml --fail-severity hint docs/openapi.json
+	$(PYTHON) -m tools.openapi check
+	tools/node_modules/.bin/spectral lint --ruleset tools/openapi/spectral.yaml --fail-severity hint docs/openapi.json
 
 format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
@@ -112,7 +112,7 @@ $(EXAMPLES_READY): examples/package.json examples/package-lock.json
 	@npm ci --prefix examples --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(OPENAPI_READY): openapi/package.json openapi/package-lock.json openapi/.npmrc
+$(TOOLS_READY): tools/package.json tools/package-lock.json tools/.npmrc
 	@echo 'Installing the OpenAPI linter and a browser to test with (once) ...'
-	@npm ci --prefix openapi --no-audit --no-fund --loglevel=error
+	@npm ci --prefix tools --no-audit --no-fund --loglevel=error
 	@touch $@

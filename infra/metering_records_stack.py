@@ -8,9 +8,9 @@ from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 
+from infra.api.firewall import Firewall
+from infra.api.metering_api import MeteringApi
 from infra.bundling import Target, function_code
-from infra.firewall import Firewall
-from infra.metering_api import MeteringApi
 from infra.metering_function import MeteringFunction
 from infra.tables import IdempotencyTable, SandboxMeteringTable
 

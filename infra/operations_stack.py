@@ -15,9 +15,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 
-from infra.alarms import metering_alarms
-from infra.dashboard import metering_dashboard
-from infra.saved_queries import save_queries
+from infra.operations.alarms import metering_alarms
+from infra.operations.dashboard import metering_dashboard
+from infra.operations.saved_queries import save_queries
 
 if TYPE_CHECKING:
     from aws_cdk import Environment

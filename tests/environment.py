@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 METERING_TABLE_NAME = "AWSMarketplaceMeteringRecords"
 IDEMPOTENCY_TABLE_NAME = "idempotency"
-_METERING_TABLE = Path(__file__).parents[1] / "local" / "metering_table.json"
+_METERING_TABLE = Path(__file__).parents[1] / "tools" / "local_cloud" / "metering_table.json"
 
 # The functions read their environment, and make their clients, when they are imported.
 os.environ.update(

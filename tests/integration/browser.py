@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import Page, sync_playwright
 
-from local.steps import PROJECT
+from tools.local_cloud.steps import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def unpack(scratch: Path) -> str:
     """Unpack the browser with the libraries and fonts that it needs, whatever the machine has."""
     unpacked = subprocess.run(  # noqa: S603 - a package of the project's
         ["node", "--input-type=module", "--eval", UNPACK],  # noqa: S607 - the one on the path
-        cwd=PROJECT / "openapi",
+        cwd=PROJECT / "tools",
         # The libraries come only if the package takes this for Lambda.
         env=os.environ | {"TMPDIR": str(scratch), "AWS_LAMBDA_JS_RUNTIME": "nodejs20.x"},
         capture_output=True,

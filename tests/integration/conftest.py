@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.cloud import local_cloud
-from local.deploy import Api, deploy, read_config
+from tools.local_cloud.cloud import local_cloud
+from tools.local_cloud.deploy import Api, deploy, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

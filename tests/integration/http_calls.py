@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from local.api_client import Response, send
+from tools.local_cloud.api_client import Response, send
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from local.deploy import Api
+    from tools.local_cloud.deploy import Api
 
 ONE_DIMENSION = {"metered_dimensions": [{"dimension_name": "m", "dimension_value": 1}]}
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.steps import PROJECT
+from tools.local_cloud.steps import PROJECT
 
 if TYPE_CHECKING:
-    from local.deploy import Api
+    from tools.local_cloud.deploy import Api
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "25"))
 """Random requests for each operation; those that the contract's examples and limits give come on top."""
@@ -39,7 +39,7 @@ def test_the_deployed_api_keeps_its_contract(  # noqa: PLR0917 - what the cases 
     report_file = tmp_path / "report.json"
     command = [
         str(Path(sys.executable).with_name("st")),
-        "--config-file=tests/contract/schemathesis.toml",
+        "--config-file=tests/integration/contract/schemathesis.toml",
         "run",
         "docs/openapi.json",
         f"--url={api.api_url}",

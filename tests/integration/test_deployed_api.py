@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 import pytest
 
-from local.api_client import send
-from local.demo import log_line_of
 from tests.integration.http_calls import ONE_DIMENSION, count_all, listed, post, stored
+from tools.local_cloud.api_client import send
+from tools.local_cloud.demo import log_line_of
 
 if TYPE_CHECKING:
-    from local.deploy import Api
+    from tools.local_cloud.deploy import Api
 
 
 def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: "Api", customer: str) -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from local.api_client import Response, send
 from tests.integration.http_calls import ONE_DIMENSION, count_all, post, stored
+from tools.local_cloud.api_client import Response, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local.deploy import Api
+    from tools.local_cloud.deploy import Api
 
 CLIENTS = 32
 

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.http_calls import stored
 
 if TYPE_CHECKING:
-    from local.deploy import Api
+    from tools.local_cloud.deploy import Api
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CUSTOMER = "ExWoL3vTir2"

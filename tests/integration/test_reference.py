@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from local.steps import LOGS
-from openapi.reference import ReferenceServer
 from tests.integration.browser import NoChromiumError, chromium_page
 from tests.integration.http_calls import stored
+from tools.local_cloud.steps import LOGS
+from tools.openapi.reference import ReferenceServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.deploy import Api
+    from tools.local_cloud.deploy import Api
 
 SCREENSHOT = LOGS / "reference.png"
 

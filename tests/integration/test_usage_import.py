@@ -12,12 +12,12 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
-from usage_import import client
-from usage_import.__main__ import main
+from usage import client
+from usage.import_command import import_command
 
 if TYPE_CHECKING:
-    from local.deploy import Api
-    from usage_import.usage_file import Part
+    from tools.local_cloud.deploy import Api
+    from usage.usage_file import Part
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM_SECONDS = 120
@@ -32,7 +32,7 @@ def write_csv(folder: Path, lines: list[tuple[str, str, int]]) -> Path:
 
 def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "usage_import", str(path), "--api-url", api.api_url, "--json", *arguments],
+        [sys.executable, "-m", "usage", "import", str(path), "--api-url", api.api_url, "--json", *arguments],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -92,7 +92,7 @@ def test_interrupted_with_a_request_on_its_way_and_run_again_nothing_is_lost_or_
 
     with monkeypatch.context() as patched:
         patched.setattr(client.Client, "insert", interrupt_before_the_second_answer)
-        interrupted = CliRunner().invoke(main, [str(path), "--api-url", api.api_url])
+        interrupted = CliRunner().invoke(import_command, [str(path), "--api-url", api.api_url])
     between = sum(stored(api, prefix).values())
 
     outcome = run_program(path, api)

@@ -7,11 +7,11 @@ import boto3
 import pytest
 
 from infra.config import Config
-from local.api_client import Response, send
-from local.cloud import local_cloud
-from local.deploy import Api, deploy, read_config
 from tests.integration.http_calls import ONE_DIMENSION, post, stored
 from tests.integration.test_examples import EXAMPLES, run
+from tools.local_cloud.api_client import Response, send
+from tools.local_cloud.cloud import local_cloud
+from tools.local_cloud.deploy import Api, deploy, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from openapi.document import FILE
+from tools.openapi.document import FILE
 
 if TYPE_CHECKING:
-    from openapi.answers import JsonObject
+    from tools.openapi.answers import JsonObject
 
 DOCUMENT: "JsonObject" = json.loads(FILE.read_text(encoding="utf-8"))
 

@@ -1,1 +1,0 @@
-"""How fast the functions are, beside what a seller would write instead: ``python -m benchmarks``."""

@@ -1,0 +1,1 @@
+"""The REST API: routes, gateway responses, firewall."""

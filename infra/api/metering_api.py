@@ -1,0 +1,225 @@
+"""The REST API: its routes, who may call them, and what it answers when it refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from aws_cdk import Acknowledgment, CfnOutput, Stack, Validations
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.api.gateway_responses import add_gateway_responses
+from infra.config import Authorization
+from infra.log_group import RetainedLogGroup
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_lambda as lambda_
+
+    from infra.config import Config
+
+STAGE_NAME = "prod"
+# Greedy, because a License ARN has a slash.
+CUSTOMER_IDENTIFIER = "{customerIdentifier+}"
+_LOGGING_POLICY = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+
+# What an operator looks for; no header, and so no signature or key.
+_ACCESS_LOG_FIELDS = {
+    "requestId": "$context.requestId",
+    "extendedRequestId": "$context.extendedRequestId",
+    "requestTimeEpoch": "$context.requestTimeEpoch",
+    "httpMethod": "$context.httpMethod",
+    "resourcePath": "$context.resourcePath",
+    "path": "$context.path",
+    "status": "$context.status",
+    "responseLength": "$context.responseLength",
+    "responseLatency": "$context.responseLatency",
+    "integrationLatency": "$context.integration.latency",
+    "integrationStatus": "$context.integration.status",
+    "integrationError": "$context.integration.error",
+    "errorResponseType": "$context.error.responseType",
+    "errorMessage": "$context.error.message",
+    "sourceIp": "$context.identity.sourceIp",
+    "userArn": "$context.identity.userArn",
+    "apiKeyId": "$context.identity.apiKeyId",
+    "wafResponseCode": "$context.wafResponseCode",
+    "xrayTraceId": "$context.xrayTraceId",
+}
+
+
+class MeteringApi(Construct):
+    """The REST API of the three routes, at the stage ``prod``.
+
+    Parameters
+    ----------
+    scope : Construct
+        The construct it belongs to.
+    construct_id : str
+        Its id there.
+    config : Config
+        The checked parameters.
+    insert_one, insert_many, list_records : IFunction
+        The functions behind the routes.
+    """
+
+    def __init__(  # noqa: PLR0913 - three functions
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Config,
+        insert_one: lambda_.IFunction,
+        insert_many: lambda_.IFunction,
+        list_records: lambda_.IFunction,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.access_log_group = RetainedLogGroup(self, "AccessLogs", retention_days=config.log_retention_days)
+        self.rest_api = apigateway.RestApi(
+            self,
+            "RestApi",
+            rest_api_name=Stack.of(self).stack_name,
+            description="Stores usage for AWS Marketplace metering, and lists what became of it.",
+            endpoint_types=[apigateway.EndpointType.REGIONAL],
+            # API Gateway writes logs only by a role set for the whole account. It stays when the stack goes:
+            # other APIs of the account may log by it.
+            cloud_watch_role=True,
+            policy=_resource_policy(config),
+            deploy_options=apigateway.StageOptions(
+                stage_name=STAGE_NAME,
+                throttling_rate_limit=config.throttle.rate_per_second,
+                throttling_burst_limit=config.throttle.burst,
+                access_log_destination=apigateway.LogGroupLogDestination(self.access_log_group),
+                access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_ACCESS_LOG_FIELDS)),
+                # Errors only, and without data: the other levels log payloads.
+                logging_level=apigateway.MethodLoggingLevel.ERROR,
+                data_trace_enabled=False,
+                metrics_enabled=True,
+                tracing_enabled=True,
+            ),
+            default_method_options=apigateway.MethodOptions(
+                authorization_type=apigateway.AuthorizationType.IAM
+                if config.authorization is Authorization.IAM
+                else apigateway.AuthorizationType.NONE,
+                api_key_required=config.authorization is Authorization.API_KEY,
+            ),
+        )
+        self._refuse_old_tls()
+        self._keep_execution_logs(config.log_retention_days)
+        add_gateway_responses(self.rest_api, config.authorization)
+        self._validator = self.rest_api.add_request_validator(
+            "ParameterValidator", validate_request_parameters=True
+        )
+        # The stack's outputs name the URLs; CDK's own output would say one of them twice.
+        self.rest_api.node.try_remove_child("Endpoint")
+        CfnOutput(
+            self, "ApiUrl", value=self.rest_api.url, description="The API; its routes follow."
+        ).override_logical_id("ApiUrl")
+        self._route(
+            "InsertMeteringRecordUrl", "POST", f"insertMeteringRecord/{CUSTOMER_IDENTIFIER}", insert_one
+        )
+        self._route("InsertMeteringRecordsUrl", "POST", "insertMeteringRecords", insert_many)
+        self._route(
+            "ListMeteringRecordsUrl", "GET", f"listMeteringRecords/{CUSTOMER_IDENTIFIER}", list_records
+        )
+        if config.authorization is Authorization.API_KEY:
+            self._hand_out_key(config)
+
+        self._acknowledge_findings(config)
+
+    def _route(self, output: str, method: str, path: str, function: lambda_.IFunction) -> None:
+        resource = self.rest_api.root.resource_for_path(path)
+        takes_customer = path.endswith(CUSTOMER_IDENTIFIER)
+        resource.add_method(
+            method,
+            apigateway.LambdaIntegration(function, allow_test_invoke=False),
+            request_parameters={"method.request.path.customerIdentifier": True} if takes_customer else None,
+            request_validator=self._validator,
+        )
+        url = self.rest_api.url_for_path("/" + path.replace("+}", "}"))
+        CfnOutput(self, output, value=url, description=f"{method} {path}").override_logical_id(output)
+
+    def _refuse_old_tls(self) -> None:
+        """Take TLS 1.2 and 1.3 with forward secrecy, and the endpoint's own host name only."""
+        cfn_rest_api = cast("apigateway.CfnRestApi", self.rest_api.node.default_child)
+        cfn_rest_api.security_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
+        cfn_rest_api.endpoint_access_mode = "STRICT"
+
+    def _keep_execution_logs(self, retention_days: int) -> None:
+        """Make the log group that API Gateway would make by itself, and then keep for ever."""
+        log_group = RetainedLogGroup(
+            self,
+            "ExecutionLogs",
+            retention_days=retention_days,
+            name=f"API-Gateway-Execution-Logs_{self.rest_api.rest_api_id}/{STAGE_NAME}",
+        )
+        self.rest_api.deployment_stage.node.add_dependency(log_group)
+
+    def _hand_out_key(self, config: Config) -> None:
+        plan = self.rest_api.add_usage_plan(
+            "UsagePlan",
+            throttle=apigateway.ThrottleSettings(
+                rate_limit=config.usage_plan.rate_per_second, burst_limit=config.usage_plan.burst
+            ),
+            quota=apigateway.QuotaSettings(
+                limit=config.usage_plan.requests_per_day, period=apigateway.Period.DAY
+            ),
+        )
+        plan.add_api_stage(stage=self.rest_api.deployment_stage)
+        key = self.rest_api.add_api_key("ApiKey", description="For the seller's billing software.")
+        plan.add_api_key(key)
+        CfnOutput(
+            self,
+            "ApiKeyId",
+            value=key.key_id,
+            description="aws apigateway get-api-key --include-value --api-key <this> shows the key.",
+        ).override_logical_id("ApiKeyId")
+
+    def _acknowledge_findings(self, config: Config) -> None:
+        """Answer cdk-nag where this API means to do otherwise than it asks."""
+        reasons = {
+            "APIG2": "The functions validate bodies, and name all that is wrong with one.",
+            "COG4": "The callers are a seller's programs, told apart by IAM or a key and not by a user pool.",
+            f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_LOGGING_POLICY}]": (
+                "AWS asks for this very policy on the account's role by which API Gateway logs."
+            ),
+        }
+        if not config.waf:
+            reasons["APIG3"] = "Callers sign or hold a key; params.waf puts AWS WAF in front."
+        if config.authorization is not Authorization.IAM:
+            reasons["APIG4"] = (
+                "params.authorization asks for it: an API key, or networks in the resource policy."
+            )
+        Validations.of(self).acknowledge(
+            *(
+                Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
+                for rule, reason in reasons.items()
+            )
+        )
+
+
+def _resource_policy(config: Config) -> iam.PolicyDocument | None:
+    """Bind callers to ``allowed_cidrs``.
+
+    With IAM the policy only denies: an allowance of its own would let any identity of any account in
+    ("API Gateway resource policies", how authorization decisions are made).
+    """
+    if not config.allowed_cidrs:
+        return None
+    networks = list(config.allowed_cidrs)
+    outsiders = iam.PolicyStatement(
+        effect=iam.Effect.DENY,
+        principals=[iam.AnyPrincipal()],
+        actions=["execute-api:Invoke"],
+        resources=["execute-api:/*"],
+        conditions={"NotIpAddress": {"aws:SourceIp": networks}},
+    )
+    if config.authorization is Authorization.IAM:
+        return iam.PolicyDocument(statements=[outsiders])
+    insiders = iam.PolicyStatement(
+        principals=[iam.AnyPrincipal()],
+        actions=["execute-api:Invoke"],
+        resources=["execute-api:/*"],
+        conditions={"IpAddress": {"aws:SourceIp": networks}},
+    )
+    return iam.PolicyDocument(statements=[insiders, outsiders])

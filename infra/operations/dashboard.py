@@ -1,0 +1,141 @@
+"""The dashboard, to be read from the top: is it up, is it fast, what came in, what holds it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+from infra.operations.metrics import PERIOD, count_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from constructs import Construct
+
+    from infra.metering_records_stack import MeteringRecordsStack
+
+_HALF = 12
+_WHOLE = 24
+_HEIGHT = 6
+_PENDING_INDEX = "PendingMeteringRecordsIndex"
+
+
+def metering_dashboard(
+    scope: Construct,
+    metering: MeteringRecordsStack,
+    alarms: Sequence[cloudwatch.Alarm],
+    metering_table_name: str,
+) -> cloudwatch.Dashboard:
+    """Make the dashboard.
+
+    Parameters
+    ----------
+    scope : Construct
+        The stack it belongs to.
+    metering : MeteringRecordsStack
+        What is watched.
+    alarms : Sequence[Alarm]
+        Shown at the top.
+    metering_table_name : str
+        The quickstart's table.
+    """
+    stage = metering.api.rest_api.deployment_stage
+    functions = {
+        "insert one": metering.insert_one.function,
+        "insert many": metering.insert_many.function,
+        "list": metering.list_records.function,
+    }
+    throttled_writes = [
+        cloudwatch.Metric(
+            namespace="AWS/DynamoDB",
+            metric_name="WriteThrottleEvents",
+            dimensions_map={"TableName": metering_table_name} | index,
+            statistic="Sum",
+            period=PERIOD,
+            label=label,
+        )
+        for label, index in (
+            ("table", {}),
+            ("index of pending records", {"GlobalSecondaryIndexName": _PENDING_INDEX}),
+        )
+    ]
+    rows: list[list[cloudwatch.IWidget]] = [
+        [
+            cloudwatch.TextWidget(
+                markdown="# Marketplace Metering API\nEvery alarm has its section in docs/operations.md. "
+                "Times are UTC; each point is five minutes.",
+                width=_WHOLE,
+                height=2,
+            )
+        ],
+        [
+            cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=_WHOLE, height=3),
+        ],
+        [
+            _graph("Requests", [stage.metric_count(statistic="Sum", period=PERIOD, label="requests")]),
+            _graph(
+                "Errors",
+                [
+                    stage.metric_client_error(statistic="Sum", period=PERIOD, label="4xx: the caller's"),
+                    stage.metric_server_error(statistic="Sum", period=PERIOD, label="5xx: ours"),
+                    *(
+                        function.metric_errors(statistic="Sum", period=PERIOD, label=f"crashes: {name}")
+                        for name, function in functions.items()
+                    ),
+                ],
+            ),
+        ],
+        [
+            _graph(
+                "Latency of the API, ms",
+                [
+                    stage.metric_latency(statistic=statistic, period=PERIOD, label=statistic)
+                    for statistic in ("p50", "p90", "p99")
+                ],
+            ),
+            _graph(
+                "Duration of the functions, p99, ms",
+                [
+                    function.metric_duration(statistic="p99", period=PERIOD, label=name)
+                    for name, function in functions.items()
+                ],
+            ),
+        ],
+        [
+            _graph("Records inserted", [count_of("RecordsInserted", "records inserted")]),
+            _graph(
+                "Requests that were repeated or cut short",
+                [
+                    count_of("Replays", "replays: nothing was written twice"),
+                    count_of("IncompleteRequests", "incomplete: the caller has to resume"),
+                ],
+            ),
+        ],
+        [
+            _graph(
+                "Throttling",
+                [
+                    *(
+                        function.metric_throttles(statistic="Sum", period=PERIOD, label=f"Lambda: {name}")
+                        for name, function in functions.items()
+                    ),
+                    count_of("ThrottledChunks", "chunks that DynamoDB throttled"),
+                    count_of("SlotsMoved", "records moved by a millisecond"),
+                ],
+            ),
+            _graph("Writes that DynamoDB throttled", throttled_writes),
+        ],
+    ]
+    return cloudwatch.Dashboard(scope, "Dashboard", default_interval=Duration.hours(12), widgets=rows)
+
+
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(
+        title=title,
+        left=list(metrics),
+        left_y_axis=cloudwatch.YAxisProps(min=0, show_units=False),
+        width=_HALF,
+        height=_HEIGHT,
+    )

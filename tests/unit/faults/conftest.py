@@ -1,0 +1,107 @@
+"""The engine that every schedule runs on, and what all schedules did, told at the session's end."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from tests.environment import create_tables
+
+# isort: split
+import boto3
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from metering_handlers import insertion, record_writer
+from metering_handlers.api import metrics
+from tests.unit.faults.engine import running_engine
+from tests.unit.faults.faults import Network
+from tests.unit.faults.run import Run
+from tests.unit.faults.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from tests.unit.faults.schedules import Schedule
+
+
+class _WorkerNode(Protocol):
+    """One of xdist's worker processes, as its controller sees it."""
+
+    config: pytest.Config
+
+
+_TALLY = pytest.StashKey[Tally]()
+
+# The phase left out, "explain", takes minutes to say less than the log of what happened.
+_PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+settings.register_profile(
+    "faults",
+    max_examples=2_500,
+    deadline=None,
+    phases=_PHASES,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("few-faults", settings.get_profile("faults"), max_examples=250, derandomize=True)
+
+
+@pytest.fixture(scope="module")
+def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], Run]]:
+    """Run a schedule on emptied tables, with chunks of two records and two of them in parallel."""
+    with running_engine() as engine, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(record_writer, "MAX_TRANSACTION_ACTIONS", 3)
+        patched.setattr(record_writer, "WRITE_PARALLELISM", 2)
+        # Thousands of lines would bury a failing schedule.
+        patched.setattr(metrics, "flush_metrics", metrics.clear_metrics)
+        logging.disable(logging.INFO)
+        client = boto3.client("dynamodb")
+        create_tables(client)
+        network = Network(insertion.record_writer.client, engine)
+        network.attach()
+
+        def run_schedule(schedule: Schedule) -> Run:
+            run = Run(engine, network, client, pytestconfig.stash[_TALLY])
+            run.run(schedule)
+            return run
+
+        yield run_schedule
+        network.detach()
+        logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
+    """Make the tables, for functions that nothing happens to."""
+    # moto is not for several threads.
+    monkeypatch.setattr(record_writer, "WRITE_PARALLELISM", 1)
+    with running_engine():
+        client = boto3.client("dynamodb")
+        create_tables(client)
+        yield client
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_TALLY] = Tally()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Only xdist's workers have this.
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["tally"] = session.config.stash[_TALLY].as_counts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: _WorkerNode) -> None:
+    # A worker that crashed has left nothing.
+    if (output := getattr(node, "workeroutput", None)) is not None:
+        node.config.stash[_TALLY].add(output["tally"])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    tally = config.stash[_TALLY]
+    if tally.schedules:
+        terminalreporter.section("injected faults")
+        terminalreporter.write(tally.report())

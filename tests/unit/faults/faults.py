@@ -1,0 +1,179 @@
+"""What can go wrong between a function and DynamoDB, injected below boto3's client."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
+from moto.core.models import botocore_stubber
+
+from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
+from tests.unit.faults.engine import (
+    error_response,
+    tables_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from tests.unit.faults.engine import Engine
+
+    _Listener = Callable[..., AWSResponse | None]
+
+_ROUND_TRIP_MS = 5
+_SLOW_MS = 2_500
+
+
+class Fault(Enum):
+    """What happens to one request to DynamoDB; the value names it in the counts."""
+
+    NONE = "none"
+    REQUEST_LOST = "request lost before it arrived (connect time-out)"
+    CONNECTION_REFUSED = "request lost before it arrived (no connection)"
+    ANSWER_LOST = "answer lost after the commit (read time-out)"
+    CONNECTION_CLOSED = "answer lost after the commit (connection closed)"
+    ANSWER_500 = "answered 500 after the commit"
+    LATE = "timed out, arrived later"
+    SLOW = "slow, others went ahead of the answer"
+    THROTTLED = "throttled (ThrottlingException)"
+    THROUGHPUT_EXCEEDED = "throttled (ProvisionedThroughputExceededException)"
+    REQUEST_LIMIT = "throttled (RequestLimitExceeded)"
+    SERVER_ERROR = "refused with 500 (InternalServerError)"
+    TRANSACTION_THROTTLED = "transaction cancelled (ThrottlingError)"
+    CONFLICT = "transaction cancelled (TransactionConflict)"
+    IN_PROGRESS = "transaction refused (TransactionInProgressException)"
+    KILLED_BEFORE = "process killed, request not sent"
+    KILLED_AFTER = "process killed after the commit"
+    KILLED_LATE = "process killed, request arrived later"
+
+    def __repr__(self) -> str:
+        return f"Fault.{self.name}"
+
+
+_REFUSALS = {
+    Fault.THROTTLED: (400, "ThrottlingException"),
+    Fault.THROUGHPUT_EXCEEDED: (400, "ProvisionedThroughputExceededException"),
+    Fault.REQUEST_LIMIT: (400, "RequestLimitExceeded"),
+    Fault.SERVER_ERROR: (500, "InternalServerError"),
+    Fault.IN_PROGRESS: (400, "TransactionInProgressException"),
+}
+_CANCELLATIONS = {Fault.TRANSACTION_THROTTLED: "ThrottlingError", Fault.CONFLICT: "TransactionConflict"}
+
+
+class ProcessKilled(BaseException):
+    """The function's process is gone: nothing of it runs on."""
+
+
+class Caller(Protocol):
+    """Who sends the requests: what a fault does to it."""
+
+    def await_turn(self) -> Fault:
+        """Let others go first; return what happens to the request now."""
+
+    def spend(self, milliseconds: int) -> None:
+        """Let the caller's time pass."""
+
+    def die(self) -> NoReturn:
+        """End the caller's process."""
+
+    def note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
+        """Take note of a request and what happens to it."""
+
+    def note_committed(self, tables: Sequence[str]) -> None:
+        """Take note of the actions that were committed, by table."""
+
+    def note_answered(self, tables: Sequence[str]) -> None:
+        """Take note of the committed actions of which the caller is told."""
+
+    def note_in_flight(self, request: AWSPreparedRequest) -> None:
+        """Take note of a request that arrives later."""
+
+
+class Network:
+    """Stands between one boto3 client and the engine, at botocore's ``before-send`` event.
+
+    Parameters
+    ----------
+    client : DynamoDBClient
+        The client whose requests go through here between ``attach`` and ``detach``.
+    engine : Engine
+        What executes them.
+    """
+
+    def __init__(self, client: DynamoDBClient, engine: Engine) -> None:
+        self._events = client.meta.events
+        self._engine = engine
+        self.caller: Caller | None = None
+
+    def attach(self) -> None:
+        # botocore asks every listener, and moto's would execute the request a second time.
+        self._replace(botocore_stubber, self._send)
+
+    def detach(self) -> None:
+        self._replace(self._send, botocore_stubber)
+
+    def _replace(self, listener: _Listener, new_listener: _Listener) -> None:
+        # The stubs know no listener that answers.
+        self._events.unregister("before-send", cast("Callable[..., None]", listener))
+        self._events.register("before-send", cast("Callable[..., None]", new_listener))
+
+    def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        caller = self.caller
+        if caller is None:
+            raise RuntimeError("a request outside of a simulation")
+        fault = caller.await_turn()
+        caller.note_request(request, fault)
+        if fault in (Fault.LATE, Fault.KILLED_LATE):
+            caller.note_in_flight(request)
+        if fault in (Fault.KILLED_BEFORE, Fault.KILLED_LATE):
+            caller.die()
+        if fault is Fault.REQUEST_LOST:
+            caller.spend(CONNECT_TIMEOUT_MS)
+            raise ConnectTimeoutError(endpoint_url=request.url)
+        if fault is Fault.CONNECTION_REFUSED:
+            raise EndpointConnectionError(endpoint_url=request.url)
+        if fault is Fault.LATE:
+            caller.spend(READ_TIMEOUT_MS)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        caller.spend(_ROUND_TRIP_MS)
+        if refusal := _REFUSALS.get(fault):
+            status, code = refusal
+            return error_response(request, status, code, "injected")
+        if reason := _CANCELLATIONS.get(fault):
+            return self._cancelled(request, reason)
+        return self._executed(request, fault, caller)
+
+    def _executed(self, request: AWSPreparedRequest, fault: Fault, caller: Caller) -> AWSResponse:
+        execution = self._engine.execute(request)
+        caller.note_committed(execution.committed)
+        if fault is Fault.KILLED_AFTER:
+            caller.die()
+        if fault is Fault.ANSWER_LOST:
+            caller.spend(READ_TIMEOUT_MS)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        if fault is Fault.CONNECTION_CLOSED:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        if fault is Fault.ANSWER_500:
+            return error_response(request, 500, "InternalServerError", "injected")
+        if fault is Fault.SLOW:
+            caller.spend(_SLOW_MS)
+            caller.await_turn()
+        caller.note_answered(execution.committed)
+        return execution.answer
+
+    @staticmethod
+    def _cancelled(request: AWSPreparedRequest, reason: str) -> AWSResponse:
+        reasons = [{"Code": reason, "Message": "injected"}]
+        reasons += [{"Code": "None"}] * (len(tables_of(request)) - 1)
+        return error_response(
+            request, 400, "TransactionCanceledException", "injected", CancellationReasons=reasons
+        )

@@ -1,0 +1,128 @@
+"""Schedules: what is sent, in which order things happen, and what goes wrong. Plain data, to be replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, cast
+
+from hypothesis import strategies as st
+
+from tests.unit.faults.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import DataclassInstance
+    from hypothesis.strategies import SearchStrategy
+
+FUNCTION_TIMES_MS = (29_000, 9_000, 5_100)
+"""How long Lambda lets a function run; with little time a few faults are enough for a 503."""
+GAPS_HOURS = (0, 23, 2, 25)
+"""Between two days; 23 and 2 together are more than the 24 hours a key is remembered."""
+
+
+class _Plain:
+    """Shows itself without what is as usual, so that a failing schedule is short to read, and to copy."""
+
+    def __repr__(self) -> str:
+        unusual = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(cast("DataclassInstance", self))
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(unusual)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Payload(_Plain):
+    """A request's entries, each a number that names its customer; a flawed one breaks a rule in the last."""
+
+    customers: tuple[int, ...]
+    flawed: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class Call(_Plain):
+    """What one client sends: which payload, under which key (None: no header), and how often it tries."""
+
+    payload: int = 0
+    key: int | None = None
+    prefer: bool = False
+    attempts: int = 1
+    at_ms: int = 0
+    time_ms: int = FUNCTION_TIMES_MS[0]
+
+
+@dataclass(frozen=True, repr=False)
+class Move(_Plain):
+    """The next step: which of the things that can go on does, and what happens to its request.
+
+    They are, in this order: invocations under way, calls not yet sent, requests still on their way.
+    """
+
+    what: int = 0
+    fault: Fault = Fault.NONE
+
+
+@dataclass(frozen=True, repr=False)
+class JobRuns(_Plain):
+    """The hourly job runs."""
+
+
+@dataclass(frozen=True, repr=False)
+class Day(_Plain):
+    """Calls and moves. When the moves are used up, the rest happens in order and without faults."""
+
+    calls: tuple[Call, ...]
+    moves: tuple[Move | JobRuns, ...] = ()
+    gap_hours: int = 0
+    """Since the day before."""
+    swept: int = 0
+    """Which expired rows TTL has deleted by now: none, all (1), or every second."""
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule(_Plain):
+    """Everything that distinguishes one run from another."""
+
+    payloads: tuple[Payload, ...]
+    days: tuple[Day, ...]
+
+
+# One choice for each keeps generation fast, and a failing schedule shrinks to the first ones. Half of the
+# requests go well: otherwise few calls would get as far as their later chunks.
+_MOVES: Sequence[Move | JobRuns] = [
+    *(Move(what, Fault.NONE) for what in range(5) for _ in Fault),
+    *(Move(what, fault) for what in range(5) for fault in Fault),
+    *[JobRuns()] * 5,
+]
+_moves = st.sampled_from(_MOVES)
+_payloads = st.builds(
+    Payload,
+    customers=st.lists(st.integers(0, 2), min_size=1, max_size=7).map(tuple),
+    flawed=st.sampled_from([False] * 9 + [True]),
+)
+_calls = st.builds(
+    Call,
+    payload=st.integers(0, 2),
+    key=st.sampled_from([None, 0, 0, 1]),
+    prefer=st.booleans(),
+    attempts=st.integers(1, 3),
+    at_ms=st.sampled_from([0, 0, 1, 5]),
+    time_ms=st.sampled_from(FUNCTION_TIMES_MS),
+)
+_days = st.builds(
+    Day,
+    calls=st.lists(_calls, min_size=1, max_size=4).map(tuple),
+    # On its own, the strategy for lists seldom makes long ones.
+    moves=st.one_of(st.lists(_moves, max_size=10), st.lists(_moves, min_size=10, max_size=25)).map(tuple),
+    gap_hours=st.sampled_from(GAPS_HOURS),
+    swept=st.integers(0, 2),
+)
+schedules: SearchStrategy[Schedule] = st.builds(
+    Schedule,
+    payloads=st.lists(_payloads, min_size=1, max_size=3).map(tuple),
+    days=st.integers(1, 6).flatmap(
+        lambda n: st.lists(_days, min_size=max(1, n - 3), max_size=max(1, n - 3)).map(tuple)
+    ),
+)

@@ -1,0 +1,53 @@
+"""What the schedules of a test session did, in all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.unit.faults.faults import Fault
+
+
+@dataclass
+class Tally:
+    """Counts of a test session."""
+
+    schedules: int = 0
+    failed: int = 0
+    invocations: int = 0
+    job_runs: int = 0
+    records: int = 0
+    lost: int = 0
+    doubled: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    """By status."""
+    requests: Counter[str] = field(default_factory=Counter)
+    """To DynamoDB, by what happened to them: the value of a ``Fault``."""
+
+    def add(self, counts: dict[str, int | dict[str, int]]) -> None:
+        """Add another process's counts, as ``as_counts`` gives them."""
+        for name, count in counts.items():
+            if isinstance(count, dict):
+                getattr(self, name).update(count)
+            else:
+                setattr(self, name, getattr(self, name) + count)
+
+    def as_counts(self) -> dict[str, int | dict[str, int]]:
+        """Give the counts as plain data, which can be sent to another process."""
+        return {
+            name: dict(count) if isinstance(count, Counter) else count for name, count in vars(self).items()
+        }
+
+    def report(self) -> str:
+        """Tell the counts in lines of text."""
+        injected = {fault: self.requests[fault.value] for fault in Fault if fault is not Fault.NONE}
+        answers = ", ".join(f"{count:,} {status}" for status, count in sorted(self.answers.items()))
+        lines = [
+            f"{self.schedules:,} schedules, {self.failed:,} of them failed",
+            f"{self.lost:,} lost, {self.doubled:,} doubled",
+            f"{self.records:,} records checked, {self.job_runs:,} runs of the hourly job among them",
+            f"{self.invocations:,} calls ({answers})",
+            f"{self.requests.total():,} transactions, {sum(injected.values()):,} faults injected:",
+            *(f"{count:>10,}  {fault.value}" for fault, count in injected.items()),
+        ]
+        return "\n".join(lines) + "\n"

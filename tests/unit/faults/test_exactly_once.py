@@ -1,0 +1,27 @@
+"""No retry, crash, race or throttle loses or doubles a record: found by trying, not by argument."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+
+from tests.unit.faults.schedules import Schedule, schedules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.faults.run import Run
+
+# `--hypothesis-profile=faults` makes many runs, other ones each time; else there are few, always the same.
+_MANY = settings.get_current_profile_name() == "faults"
+
+
+@pytest.mark.parametrize("_part", range(4 if _MANY else 1))  # one for each process of pytest-xdist, and more
+@settings(settings.get_profile("faults" if _MANY else "few-faults"))
+@given(schedule=schedules)
+def test_whatever_goes_wrong_every_record_is_in_exactly_once(
+    run_schedule: Callable[[Schedule], Run], _part: int, schedule: Schedule
+) -> None:
+    run_schedule(schedule)

@@ -1,0 +1,112 @@
+"""What the hourly job makes of the records the API stores: each is metered, once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.environment import METERING_TABLE_NAME
+from tests.unit.faults.faults import Fault
+from tests.unit.faults.hourly_job import HourlyJob, Marketplace
+from tests.unit.faults.schedules import Call, Day, JobRuns, Move, Payload, Schedule
+from tests.unit.lambda_calls import Api, buyer, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from tests.unit.faults.run import Run
+
+LICENSE_ARN = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
+
+
+@pytest.fixture
+def marketplace() -> Marketplace:
+    return Marketplace()
+
+
+@pytest.fixture
+def job(tables: DynamoDBClient, marketplace: Marketplace) -> HourlyJob:
+    return HourlyJob(tables, METERING_TABLE_NAME, marketplace)
+
+
+def test_the_quantities_metered_are_those_acknowledged(job: HourlyJob, marketplace: Marketplace) -> None:
+    api = Api()
+    buyers = [buyer(f"c{number % 7}", storage=number, requests=1) for number in range(250)]
+    assert api.insert_many({"buyers": buyers}).status == 200
+    assert api.insert_one(LICENSE_ARN, usage(storage=2_147_483_647)).status == 200
+    assert api.insert_one("heartbeat", usage(storage=0)).status == 200
+
+    while job.run():
+        pass
+
+    expected = Counter({(LICENSE_ARN, "storage"): 2_147_483_647, ("heartbeat", "storage"): 0})
+    for number in range(250):
+        expected[f"c{number % 7}", "storage"] += number
+        expected[f"c{number % 7}", "requests"] += 1
+    assert marketplace.metered == expected
+    assert len(job.marked) == job.marked.total() == 252
+
+
+def test_a_record_of_as_many_dimensions_as_we_take_is_metered_in_one_call(
+    job: HourlyJob, marketplace: Marketplace
+) -> None:
+    dimensions = {f"d{number}": number for number in range(25)}
+    api = Api()
+    for _ in range(3):
+        assert api.insert_one("c", usage(**dimensions)).status == 200
+
+    job.run()
+
+    assert marketplace.metered == {("c", name): 3 * value for name, value in dimensions.items()}
+
+
+def test_the_job_marks_the_records_it_read(job: HourlyJob) -> None:
+    api = Api()
+    for _ in range(3):
+        assert api.insert_one("c", usage(m=1)).status == 200
+    job.run()
+    assert api.insert_one("c", usage(m=1)).status == 200
+
+    records = api.records("c").body["records"]
+
+    assert [record["status"] for record in records] == ["metered", "metered", "metered", "pending"]
+
+
+def test_what_is_over_a_page_waits_for_the_next_hour_and_is_metered_then(
+    job: HourlyJob, marketplace: Marketplace
+) -> None:
+    dimensions = {f"{number:0>255}": 1 for number in range(25)}
+    buyers = [buyer(f"c{number}", **dimensions) for number in range(200)]
+    assert Api().insert_many({"buyers": buyers}).status == 200
+
+    first_hour = job.run()
+
+    assert 0 < first_hour < 200
+    assert job.run() == 200 - first_hour
+    assert set(marketplace.metered.values()) == {1}
+    assert set(job.marked.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "statuses"),
+    [
+        (Fault.ANSWER_LOST, [200]),
+        (Fault.LATE, [200]),
+        (Fault.KILLED_AFTER, [None, 200]),
+        (Fault.KILLED_LATE, [None, 200]),
+    ],
+)
+def test_a_job_between_a_lost_answer_and_the_retry_meters_nothing_twice(
+    run_schedule: Callable[[Schedule], Run], fault: Fault, statuses: list[int | None]
+) -> None:
+    calls = (Call(payload=0, key=0, attempts=2),)
+    arrives = (Move(1),) if fault in (Fault.LATE, Fault.KILLED_LATE) else ()
+    moves = (Move(), Move(), Move(0, fault), *arrives, JobRuns())
+
+    run = run_schedule(Schedule(payloads=(Payload(customers=(0, 0, 1, 2, 0)),), days=(Day(calls, moves),)))
+
+    assert [status for status in run.statuses if status != 200] == [s for s in statuses if s != 200]

@@ -1,0 +1,111 @@
+"""The stub that the benchmarks measure against answers as DynamoDB does."""
+
+from typing import Any
+
+import pytest
+
+from tools.benchmarks.dynamodb_stub import StubError, Tables
+
+
+def record(customer: str, timestamp: int) -> dict[str, Any]:
+    return {"customerIdentifier": {"S": customer}, "create_timestamp": {"N": str(timestamp)}}
+
+
+def put(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Put": {
+            "TableName": "records",
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(customerIdentifier)",
+        }
+    }
+
+
+def put_row(expiration: int, now: int) -> dict[str, Any]:
+    return {
+        "Put": {
+            "TableName": "rows",
+            "Item": {"id": {"S": "key#0"}, "expiration": {"N": str(expiration)}},
+            "ConditionExpression": "attribute_not_exists(id) OR expiration <= :now",
+            "ExpressionAttributeValues": {":now": {"N": str(now)}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
+def transact(tables: Tables, token: str, *actions: dict[str, Any]) -> dict[str, Any]:
+    return tables.answer("TransactWriteItems", {"ClientRequestToken": token, "TransactItems": list(actions)})
+
+
+def query(tables: Tables, **request: object) -> dict[str, Any]:
+    values = {":customer": {"S": "c"}}
+    return tables.answer("Query", {"TableName": "records", "ExpressionAttributeValues": values, **request})
+
+
+def timestamps(page: dict[str, Any]) -> list[int]:
+    return [int(item["create_timestamp"]["N"]) for item in page["Items"]]
+
+
+def test_a_transaction_that_meets_a_taken_key_writes_nothing_and_says_which() -> None:
+    tables = Tables()
+    transact(tables, "1", put(record("c", 1)))
+
+    with pytest.raises(StubError) as caught:
+        transact(tables, "2", put(record("c", 2)), put(record("c", 1)))
+
+    assert caught.value.code == "TransactionCanceledException"
+    reasons = caught.value.members["CancellationReasons"]
+    assert isinstance(reasons, list)
+    assert [reason["Code"] for reason in reasons] == ["None", "ConditionalCheckFailed"]
+    assert timestamps(query(tables)) == [1]
+
+
+def test_a_repeated_token_writes_nothing_and_succeeds() -> None:
+    tables = Tables()
+
+    transact(tables, "1", put(record("c", 1)))
+    transact(tables, "1", put(record("c", 1)))
+
+    with pytest.raises(StubError, match="IdempotentParameterMismatchException"):
+        transact(tables, "1", put(record("c", 2)))
+
+
+def test_a_row_that_counts_is_returned_and_an_expired_one_replaced() -> None:
+    tables = Tables()
+    transact(tables, "1", put_row(expiration=100, now=10))
+
+    with pytest.raises(StubError) as caught:
+        transact(tables, "2", put_row(expiration=200, now=99))
+    reasons = caught.value.members["CancellationReasons"]
+    assert isinstance(reasons, list)
+    assert reasons[0]["Item"]["expiration"] == {"N": "100"}
+
+    transact(tables, "3", put_row(expiration=200, now=100))
+
+
+@pytest.mark.parametrize(("forward", "expected"), [(True, [1, 2, 3, 4, 5]), (False, [5, 4, 3, 2, 1])])
+def test_a_query_is_paged_in_order(forward: bool, expected: list[int]) -> None:
+    tables = Tables()
+    transact(tables, "1", *(put(record("c", timestamp)) for timestamp in (3, 1, 5, 2, 4)))
+
+    seen: list[int] = []
+    start: dict[str, object] = {}
+    while True:
+        page = query(tables, Limit=2, ScanIndexForward=forward, **start)
+        seen += timestamps(page)
+        if "LastEvaluatedKey" not in page:
+            break
+        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    assert seen == expected
+
+
+def test_a_batch_overwrites_without_asking() -> None:
+    tables = Tables()
+    requests = [{"PutRequest": {"Item": record("c", 1)}}] * 2
+
+    assert tables.answer("BatchWriteItem", {"RequestItems": {"records": requests}}) == {
+        "UnprocessedItems": {}
+    }
+
+    assert timestamps(query(tables)) == [1]

@@ -1,0 +1,90 @@
+"""Lines become records, and records become requests: nothing is lost, nothing breaks a limit."""
+
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from metering_handlers.models import BulkUsage
+from tests.unit.usage.conftest import WriteCsv
+from usage import usage_file
+from usage.usage_file import MAX_PART_BYTES, UsageFile, read_usage_file
+
+
+def records(usage: UsageFile) -> list[dict[str, Any]]:
+    return [record for part in usage.parts for record in json.loads(part.body)["buyers"]]
+
+
+def shape(usage: UsageFile) -> list[tuple[str, dict[str, int]]]:
+    return [
+        (
+            record["customerIdentifier"],
+            {one["dimension_name"]: one["dimension_value"] for one in record["metered_dimensions"]},
+        )
+        for record in records(usage)
+    ]
+
+
+def test_a_customers_dimensions_share_a_record_wherever_their_lines_are(write_csv: WriteCsv) -> None:
+    usage = read_usage_file(write_csv("one,seats,1", "two,seats,2", "one,storage,3"))
+
+    assert shape(usage) == [("one", {"seats": 1, "storage": 3}), ("two", {"seats": 2})]
+
+
+def test_a_repeated_dimension_goes_into_a_further_record(write_csv: WriteCsv) -> None:
+    usage = read_usage_file(write_csv("one,seats,1", "one,seats,2", "one,storage,3", "one,seats,1"))
+
+    assert shape(usage) == [("one", {"seats": 1, "storage": 3}), ("one", {"seats": 2}), ("one", {"seats": 1})]
+
+
+def test_a_record_takes_25_dimensions(write_csv: WriteCsv) -> None:
+    usage = read_usage_file(write_csv(*(f"one,dimension_{number},1" for number in range(26))))
+
+    assert [len(dimensions) for _, dimensions in shape(usage)] == [25, 1]
+
+
+def test_requests_are_closed_at_their_number_of_records(
+    write_csv: WriteCsv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_file, "MAX_PART_RECORDS", 2)
+
+    usage = read_usage_file(write_csv("one,seats,1", "two,seats,1", "three,seats,1", "one,storage,1"))
+
+    assert [(part.number, part.records, part.lines) for part in usage.parts] == [
+        (1, 2, (2, 3, 5)),
+        (2, 1, (4,)),
+    ]
+
+
+def test_requests_are_closed_before_they_grow_too_large(write_csv: WriteCsv) -> None:
+    wide = "ü" * 250
+    usage = read_usage_file(
+        write_csv(*(f"customer-{index // 25},{wide}{index % 25},1" for index in range(100 * 25)))
+    )
+
+    assert usage.records == 100
+    assert len(usage.parts) == 2
+    assert all(len(part.body) <= MAX_PART_BYTES + 1_000 for part in usage.parts)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_line_is_sent_once_in_requests_that_the_api_takes(
+    write_csv: WriteCsv, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(usage_file, "MAX_PART_RECORDS", 7)
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    lines = [
+        (f"c{chance.randrange(5)}", f"d{chance.randrange(40)}", chance.randrange(100)) for _ in range(500)
+    ]
+
+    usage = read_usage_file(write_csv(*(f"{customer},{name},{value}" for customer, name, value in lines)))
+
+    for part in usage.parts:
+        BulkUsage.model_validate_json(part.body)
+    sent = Counter(
+        (customer, name, value) for customer, dimensions in shape(usage) for name, value in dimensions.items()
+    )
+    assert sent == Counter(lines)
+    assert Counter(number for part in usage.parts for number in part.lines) == Counter(range(2, 502))

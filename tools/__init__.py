@@ -1,0 +1,1 @@
+"""What developers run: the local cloud, the OpenAPI document, the benchmarks."""

@@ -1,0 +1,348 @@
+"""What is measured, each in a process of its own: ``python -m tools.benchmarks.measured <name>`` prints JSON.
+
+Its standard output is for the result alone; what the functions log goes to the null device, as costly as
+ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+    Side = Callable[[], float]
+
+MODULES = {
+    "insert_one": "insert_metering_record",
+    "insert_many": "insert_metering_records",
+    "list": "list_metering_records",
+}
+_ROUNDS = 11
+_WARM_CALLS = 60
+_BULK = 1_000
+_PAGE = 1_000
+_DEEP_PAGE = 100
+_CUSTOMER = "ExWoL3vTir2"
+
+
+def cold_start(function: str) -> dict[str, float]:
+    """Import a function's module, or for ``reference`` boto3, and have the client made."""
+    started = time.perf_counter()
+    if function == "reference":
+        import boto3  # noqa: PLC0415 - this is what is measured
+
+        boto3.client("dynamodb")
+    else:
+        _handler(function)
+    return {"ms": (time.perf_counter() - started) * 1000, "memory_mb": _peak_mb()}
+
+
+def bulk_memory(buyers: int) -> dict[str, float]:
+    """Insert so many buyers' usage in one call; tell the peak memory."""
+    _insert(_handler("insert_many"), _buyers(buyers))
+    return {"memory_mb": _peak_mb()}
+
+
+def warm_insert_one() -> list[tuple[float, float]]:
+    """CPU of a whole call, and of the bare call to DynamoDB of the same items; ms."""
+    handler = _handler("insert_one")
+    client = _plain_client()
+
+    def ours() -> float:
+        events = [
+            _event("POST", f"/insertMeteringRecord/{_new_customer()}", _usage()) for _ in range(_WARM_CALLS)
+        ]
+        return _cpu(lambda: [_call(handler, event) for event in events]) / _WARM_CALLS * 1000
+
+    def bare() -> float:
+        calls = [_transaction([_item(_new_customer())]) for _ in range(_WARM_CALLS)]
+        return _cpu(lambda: [client.transact_write_items(**call) for call in calls]) / _WARM_CALLS * 1000
+
+    return _interleaved(ours, bare)
+
+
+def bulk_beside_batch_writer() -> list[tuple[float, float]]:
+    """Records/s of one call with 1,000 buyers, and of boto3's batch_writer, unconditional."""
+    import boto3  # noqa: PLC0415
+
+    handler = _handler("insert_many")
+    table = boto3.resource("dynamodb").Table(os.environ["METERING_TABLE_NAME"])
+
+    def batch_writer() -> float:
+        records = [_record(_new_customer()) for _ in range(_BULK)]
+
+        def write() -> None:
+            with table.batch_writer() as batch:
+                for record in records:
+                    batch.put_item(Item=record)
+
+        return _BULK / _wall(write)
+
+    return _interleaved(lambda: _bulk_rate(handler), batch_writer)
+
+
+def bulk_beside_ceiling() -> list[tuple[float, float]]:
+    """Records/s of one call with 1,000 buyers, and of bare transactions of 100 of ready-made items."""
+    from metering_handlers.record_writer import WRITE_PARALLELISM  # noqa: PLC0415
+
+    handler = _handler("insert_many")
+    client = _plain_client()
+
+    def bare() -> float:
+        calls = [
+            {**_transaction([_item(_new_customer()) for _ in range(100)], row=False)}
+            for _ in range(_BULK // 100)
+        ]
+
+        def write() -> None:
+            with ThreadPoolExecutor(WRITE_PARALLELISM) as pool:
+                list(pool.map(lambda call: client.transact_write_items(**call), calls))
+
+        return _BULK / _wall(write)
+
+    return _interleaved(lambda: _bulk_rate(handler), bare)
+
+
+def bulk_growth() -> list[tuple[float, float]]:
+    """CPU of a record, ms: of 10,000 in one call, and of 1,000."""
+    handler = _handler("insert_many")
+
+    def cpu(count: int) -> float:
+        event = _event("POST", "/insertMeteringRecords", _buyers(count))
+        return _cpu(lambda: _call(handler, event)) / count * 1000
+
+    return _interleaved(lambda: cpu(10_000), lambda: cpu(1_000), rounds=5)
+
+
+def list_page() -> list[tuple[float, float]]:
+    """CPU of a record on a page of 1,000, ms: of a whole call, and of the bare query."""
+    handler = _handler("list")
+    _fill(_PAGE)
+    client = _plain_client()
+    query: dict[str, Any] = {
+        "TableName": os.environ["METERING_TABLE_NAME"],
+        "KeyConditionExpression": "customerIdentifier = :customer",
+        "ExpressionAttributeValues": {":customer": {"S": _CUSTOMER}},
+        "ConsistentRead": True,
+        "Limit": _PAGE,
+    }
+    event = _event("GET", f"/listMeteringRecords/{_CUSTOMER}", query={"limit": str(_PAGE)})
+    return _interleaved(
+        lambda: _cpu(lambda: _call(handler, event)) / _PAGE * 1000,
+        lambda: _cpu(lambda: client.query(**query)) / _PAGE * 1000,
+    )
+
+
+def list_depth() -> list[tuple[float, float]]:
+    """Wall time of the 100th page of 100 records and of the first, ms."""
+    handler = _handler("list")
+    _fill(100 * _DEEP_PAGE)
+
+    def page(token: str | None) -> dict[str, Any]:
+        return _event(
+            "GET",
+            f"/listMeteringRecords/{_CUSTOMER}",
+            query={"limit": str(_DEEP_PAGE)} | ({"next_token": token} if token else {}),
+        )
+
+    token = None
+    for _ in range(99):
+        token = json.loads(_call(handler, page(token))["body"])["next_token"]
+    last, first = page(token), page(None)
+    return _interleaved(
+        lambda: _wall(lambda: [_call(handler, last) for _ in range(20)]) / 20 * 1000,
+        lambda: _wall(lambda: [_call(handler, first) for _ in range(20)]) / 20 * 1000,
+    )
+
+
+class _Context:
+    function_name = "benchmark"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:benchmark"
+    aws_request_id = "3f1f0a5e-2a4b-4f1c-9d5e-5d8f2f0f7c11"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 29_000
+
+
+def _plain_client() -> DynamoDBClient:
+    """Make the client that anybody would."""
+    import boto3  # noqa: PLC0415
+
+    return boto3.client("dynamodb")
+
+
+def _handler(function: str) -> Handler:
+    module = __import__(f"metering_handlers.{MODULES[function]}", fromlist=["lambda_handler"])
+    handler: Handler = module.lambda_handler
+    return handler
+
+
+def _call(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
+    answer = handler(event, _Context())
+    if answer["statusCode"] != 200:
+        raise RuntimeError(answer["body"])
+    return answer
+
+
+def _insert(handler: Handler, body: object) -> None:
+    _call(handler, _event("POST", "/insertMeteringRecords", body))
+
+
+def _bulk_rate(handler: Handler) -> float:
+    event = _event("POST", "/insertMeteringRecords", _buyers(_BULK))
+    return _BULK / _wall(lambda: _call(handler, event))
+
+
+def _fill(records: int) -> None:
+    """Give one customer so many records, by the API."""
+    handler = _handler("insert_many")
+    _insert(handler, {"buyers": [{"customerIdentifier": _CUSTOMER, **_usage()}] * records})
+
+
+def _new_customer() -> str:
+    return uuid.uuid4().hex[:11]
+
+
+def _usage() -> dict[str, object]:
+    return {
+        "metered_dimensions": [
+            {"dimension_name": "metered_1_id", "dimension_value": 10},
+            {"dimension_name": "metered_3_id", "dimension_value": 20},
+        ]
+    }
+
+
+def _buyers(count: int) -> dict[str, object]:
+    return {"buyers": [{"customerIdentifier": _new_customer(), **_usage()} for _ in range(count)]}
+
+
+def _record(customer: str) -> dict[str, Any]:
+    return {
+        "customerIdentifier": customer,
+        "create_timestamp": time.time_ns() // 1_000_000,
+        "metering_pending": "true",
+        "dimension_usage": [
+            {"dimension": "metered_1_id", "value": 10},
+            {"dimension": "metered_3_id", "value": 20},
+        ],
+        "request_id": str(uuid.uuid4()),
+    }
+
+
+def _item(customer: str) -> dict[str, Any]:
+    from boto3.dynamodb.types import TypeSerializer  # noqa: PLC0415
+
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in _record(customer).items()}
+
+
+def _transaction(items: list[dict[str, Any]], *, row: bool = True) -> dict[str, Any]:
+    puts: list[dict[str, Any]] = [
+        {
+            "TableName": os.environ["METERING_TABLE_NAME"],
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(customerIdentifier)",
+        }
+        for item in items
+    ]
+    if row:
+        puts.insert(
+            0,
+            {
+                "TableName": os.environ["IDEMPOTENCY_TABLE_NAME"],
+                "Item": {
+                    "id": {"S": f"{uuid.uuid4()}#0"},
+                    "expiration": {"N": "2000000000"},
+                    "payload_hash": {"S": uuid.uuid4().hex * 2},
+                    "request_time": {"N": "1795446956551"},
+                    "offsets": {"S": "0"},
+                    "request_id": {"S": str(uuid.uuid4())},
+                },
+                "ConditionExpression": "attribute_not_exists(id) OR expiration <= :now",
+                "ExpressionAttributeValues": {":now": {"N": "1795446956"}},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            },
+        )
+    return {"TransactItems": [{"Put": put} for put in puts], "ClientRequestToken": str(uuid.uuid4())}
+
+
+def _event(
+    method: str, path: str, body: object = None, query: dict[str, str] | None = None
+) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", "Host": "api", "User-Agent": "benchmark"}
+    return {
+        "resource": path,
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()}
+        if query
+        else None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "requestId": str(uuid.uuid4()),
+            "requestTimeEpoch": time.time_ns() // 1_000_000,
+            "stage": "prod",
+            "path": f"/prod{path}",
+            "httpMethod": method,
+        },
+        "body": None if body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _interleaved(ours: Side, reference: Side, rounds: int = _ROUNDS) -> list[tuple[float, float]]:
+    """Measure both sides in turns, after one turn that does not count."""
+    ours()
+    reference()
+    return [(ours(), reference()) for _ in range(rounds)]
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def _wall(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _peak_mb() -> float:
+    if sys.platform == "linux":
+        # ru_maxrss would count what the parent process had when it started this one.
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+def _main(name: str, *arguments: str) -> None:
+    result_output = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    parsed = [int(argument) if argument.isdigit() else argument for argument in arguments]
+    result = globals()[name](*parsed)
+    os.write(result_output, json.dumps(result).encode())
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

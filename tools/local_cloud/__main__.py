@@ -1,0 +1,85 @@
+"""``python -m tools.local_cloud``: ``demo`` shows the API at work, ``up`` keeps it running until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.local_cloud.cloud import ACCESS_KEY, MINISTACK_LOG, SECRET_KEY, local_cloud
+from tools.local_cloud.demo import CUSTOMER, INSERT_MANY, INSERT_ONE, run_demo
+from tools.local_cloud.deploy import API_FILE, Api, api_file, deploy, read_config
+from tools.local_cloud.steps import StepError, say, shown
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_INTERRUPTED = 128 + signal.SIGINT
+
+
+def main() -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        The exit status: 0 only if everything was as expected.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tools.local_cloud", description=__doc__)
+    parser.add_argument("command", choices=("demo", "up"))
+    command = parser.parse_args().command
+    # A shell that starts this in the background has it ignore Ctrl-C's signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Like Ctrl-C, these must not leave the cloud running.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
+    try:
+        config = read_config()
+        with local_cloud(config.aws_region_name) as cloud:
+            api = deploy(cloud, config)
+            with api_file(api):
+                if command == "demo":
+                    run_demo(api)
+                else:
+                    _stay_up(api)
+    except StepError as error:
+        print(f"\nFAILED: {error.report()}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError, OSError) as error:
+        print(f"\nFAILED: {StepError(str(error), MINISTACK_LOG).report()}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return _INTERRUPTED if command == "demo" else 0
+    say("\nEverything was as expected; the local cloud is stopped.")
+    return 0
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _stay_up(api: Api) -> None:
+    curl = (
+        f'curl --aws-sigv4 "aws:amz:{api.region}:execute-api" --user {ACCESS_KEY}:{SECRET_KEY}'
+        " -H 'Content-Type: application/json'"
+    )
+    say("\nThe API is up. In another terminal:\n")
+    for path, payload in (
+        (f"/insertMeteringRecord/{CUSTOMER}", INSERT_ONE),
+        ("/insertMeteringRecords", INSERT_MANY),
+    ):
+        say(f"{curl} -X POST {api.api_url}{path} --data {shlex.quote(json.dumps(payload))}\n")
+    say(f"{curl} {api.api_url}/listMeteringRecords/{CUSTOMER}\n")
+    say(f"{shown(API_FILE)} tells programs where it is. Ctrl-C stops it.")
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

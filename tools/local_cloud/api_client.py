@@ -1,0 +1,114 @@
+"""Signed HTTP requests to the API, sent byte for byte as given."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tools.local_cloud.cloud import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tools.local_cloud.deploy import Api
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer of the API.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    headers : dict of str to str
+        The header fields, their names in lower case.
+    body : bytes
+        The body as it came.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> object:
+        """Parse the body.
+
+        Returns
+        -------
+        object
+            What the JSON text holds.
+
+        Raises
+        ------
+        ValueError
+            If the body is not JSON.
+        """
+        parsed: object = json.loads(self.body)
+        return parsed
+
+
+def send(  # noqa: PLR0913 - the parts of a request
+    api: Api,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    signed: bool = True,
+    timeout_seconds: float = 60,
+) -> Response:
+    """Send one request, and wait for the answer.
+
+    ``http.client`` is used because it sends the path as it is: other clients tidy up percent signs.
+
+    Parameters
+    ----------
+    api : Api
+        The deployed API.
+    method : str
+        The HTTP method.
+    path : str
+        What follows the API's URL, from its slash on: path and query, percent-encoded as they are to be sent.
+    body : bytes or None
+        The body, if there is one; its content type is JSON unless ``headers`` says otherwise.
+    headers : mapping of str to str or None
+        Further header fields.
+    signed : bool
+        Whether to sign the request with Signature Version 4.
+    timeout_seconds : float
+        How long to wait for the answer.
+
+    Returns
+    -------
+    Response
+        The answer, whatever its status.
+
+    Raises
+    ------
+    OSError
+        If the API cannot be reached or does not answer in time.
+    """
+    url = f"{api.api_url}{path}"
+    request = AWSRequest(method, url, headers=dict(headers or {}), data=body)
+    if body is not None and "Content-Type" not in request.headers:
+        request.headers["Content-Type"] = "application/json"
+    if signed:
+        SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", api.region).add_auth(request)
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_seconds)
+    try:
+        connection.request(method, url.partition(parts.netloc)[2], body, dict(request.headers.items()))
+        answer = connection.getresponse()
+        return Response(
+            answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        )
+    finally:
+        connection.close()

@@ -1,0 +1,216 @@
+"""The local cloud: MiniStack in a virtual environment of its own, on a free port of the loopback address."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.local_cloud.steps import LOCAL, LOGS, StepError, run, step, stop_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCESS_KEY = "test"
+SECRET_KEY = "test"  # noqa: S105 - MiniStack's well-known key, of no value anywhere else
+MINISTACK_LOG = LOGS / "ministack.log"
+
+_LOOPBACK = "127.0.0.1"
+_REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+_VENV = LOCAL / "ministack"
+_PYTHON = _VENV / "bin" / "python"
+_READY_SECONDS = 60
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running local cloud.
+
+    Attributes
+    ----------
+    endpoint_url : str
+        Where every AWS API of it answers.
+    region : str
+        The AWS region it plays.
+    """
+
+    endpoint_url: str
+    region: str
+
+
+@contextmanager
+def local_cloud(region: str) -> Iterator[Cloud]:
+    """Start MiniStack, installing it first if need be, and stop it at the end, whatever happens.
+
+    While it runs this process's environment is the cloud's: boto3 and every program started talk to it
+    without further arguments, and cannot reach a real account.
+
+    Parameters
+    ----------
+    region : str
+        The AWS region to play.
+
+    Yields
+    ------
+    Cloud
+        The running cloud.
+
+    Raises
+    ------
+    StepError
+        If MiniStack cannot be installed or does not become ready in time.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    _install(plain)
+    port = _free_port()
+    endpoint_url = f"http://{_LOOPBACK}:{port}"
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=LOCAL))
+    try:
+        with _ministack(port, region, scratch), _environment(plain | _client_variables(endpoint_url, region)):
+            yield Cloud(endpoint_url, region)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _install(environment: dict[str, str]) -> None:
+    # Its own environment, and bare of pip too, so that a dependency missing from a function's bundle shows.
+    wanted = f"{sys.base_prefix}\n{platform.machine()}\n{sys.version}\n{_REQUIREMENTS.read_text()}"
+    stamp = _VENV / "installed.txt"
+    if stamp.exists() and stamp.read_text() == wanted and _PYTHON.exists():
+        return
+    with step("Installing MiniStack into .local/ministack (once)"):
+        failure = "MiniStack could not be installed."
+        log = LOGS / "ministack-install.log"
+        run(
+            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(_VENV)],
+            log=log,
+            failure=failure,
+            env=environment,
+        )
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(_PYTHON)]
+        run([*pip, "install", "-r", str(_REQUIREMENTS)], log=log, failure=failure, env=environment)
+        stamp.write_text(wanted)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _ministack(port: int, region: str, scratch: Path) -> Iterator[None]:
+    with MINISTACK_LOG.open("wb") as output, step(f"Starting the local cloud on port {port}"):
+        process = subprocess.Popen(  # noqa: S603 - the environment installed above
+            [_PYTHON, "-m", "ministack"],
+            cwd=scratch,
+            env=_server_variables(port, region, scratch),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_ready(process, port)
+        except BaseException:
+            stop_group(process)
+            raise
+    try:
+        yield
+    finally:
+        stop_group(process)
+
+
+def _server_variables(port: int, region: str, scratch: Path) -> dict[str, str]:
+    # The functions inherit all of this, so it is no more than Lambda would give them and MiniStack needs.
+    return {
+        "PATH": os.defpath,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "MINISTACK_REGION": region,
+        "BIND_HOST": _LOOPBACK,
+        "GATEWAY_PORT": str(port),
+        # Hold the functions to what their roles allow.
+        "AUTH": "true",
+        # No listener but the gateway, and no Docker even where there is one.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "STATE_DIR": str(scratch / "state"),
+        "S3_DATA_DIR": str(scratch / "s3"),
+    }
+
+
+def _client_variables(endpoint_url: str, region: str) -> dict[str, str]:
+    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), _LOOPBACK]))
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ENDPOINT_URL_S3": endpoint_url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # The CLI remembers account ids by access key; keep that, and its other calls home, out of this.
+        "CDK_HOME": str(LOCAL / "cdk-home"),
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise StepError(f"MiniStack ended at once (exit code {process.returncode}).", MINISTACK_LOG)
+        if _is_ready(port):
+            return
+        time.sleep(_POLL_SECONDS)
+    raise StepError(f"MiniStack was not ready after {_READY_SECONDS} s.", MINISTACK_LOG)
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=_READY_SECONDS)
+    try:
+        connection.request("GET", "/_ministack/ready")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()

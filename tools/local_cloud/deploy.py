@@ -1,0 +1,199 @@
+"""The quickstart's table, and then this very app, deployed to the local cloud."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import sys
+import sysconfig
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+
+from infra.config import STACK_NAME, Config
+from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tools.local_cloud.cloud import Cloud
+
+API_FILE = LOCAL / "api.json"
+
+_CONTEXT_FILE = PROJECT / "cdk.context.json"
+_TABLE_FILE = Path(__file__).with_name("metering_table.json")
+_CDK = PROJECT / "node_modules" / ".bin" / "cdk"
+_ACCOUNT = "000000000000"
+
+
+@dataclass(frozen=True)
+class Api:
+    """The deployed API, as written to ``.local/api.json``.
+
+    Attributes
+    ----------
+    api_url : str
+        The URL of the stage; the routes follow it, without a slash at its own end.
+    region : str
+        The region to sign requests for.
+    metering_table : str
+        The name of the table the records are in.
+    aws_endpoint_url : str
+        Where the AWS APIs of this cloud answer.
+    """
+
+    api_url: str
+    region: str
+    metering_table: str
+    aws_endpoint_url: str
+
+
+def read_config() -> Config:
+    """Read the configuration of the app.
+
+    Returns
+    -------
+    Config
+        What is to be deployed.
+
+    Raises
+    ------
+    StepError
+        If ``cdk.context.json`` is not as it has to be.
+    """
+    try:
+        context = json.loads(_CONTEXT_FILE.read_text())
+        return Config.from_context(context.get("params"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise StepError(f"The configuration cannot be used: {error}") from error
+
+
+def deploy(cloud: Cloud, config: Config) -> Api:
+    """Create the metering table, bootstrap the cloud, and deploy the app to it with the pinned CDK CLI.
+
+    Parameters
+    ----------
+    cloud : Cloud
+        The running local cloud; it is empty.
+    config : Config
+        The app's configuration.
+
+    Returns
+    -------
+    Api
+        Where the API is.
+
+    Raises
+    ------
+    StepError
+        If one of the steps fails.
+    """
+    with step(
+        f"Creating the table {config.metering_table_name}, as the AWS Marketplace SaaS quickstart does"
+    ):
+        _create_table(config.metering_table_name)
+    with step("Preparing the local cloud for the CDK (cdk bootstrap)"):
+        # With no app named, the CLI does not synthesize ours just to prepare an environment.
+        _cdk("bootstrap", f"aws://{_ACCOUNT}/{cloud.region}", "--app", "")
+        # The bucket's policy refuses whoever does not come over TLS, and the local cloud has none.
+        boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{_ACCOUNT}-{cloud.region}")
+    with step(f"Deploying the stack {STACK_NAME} (cdk deploy)"), _one_at_a_time():
+        outputs = _cdk_deploy(config)
+    # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack serves that at this path.
+    url = urlsplit(outputs["ApiUrl"])
+    api_id = url.netloc.partition(".")[0]
+    return Api(
+        api_url=f"{cloud.endpoint_url}/_aws/execute-api/{api_id}{url.path.rstrip('/')}",
+        region=cloud.region,
+        metering_table=config.metering_table_name,
+        aws_endpoint_url=cloud.endpoint_url,
+    )
+
+
+@contextmanager
+def api_file(api: Api) -> Iterator[None]:
+    """Keep ``.local/api.json`` for as long as the API is up.
+
+    Parameters
+    ----------
+    api : Api
+        What to write.
+
+    Yields
+    ------
+    None
+        While the file is there.
+    """
+    partial = API_FILE.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(api), indent=2) + "\n")
+    partial.replace(API_FILE)
+    try:
+        yield
+    finally:
+        API_FILE.unlink(missing_ok=True)
+
+
+def _create_table(name: str) -> None:
+    definition = json.loads(_TABLE_FILE.read_text())
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.create_table(TableName=name, **definition)
+    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    # Two runs in one checkout share the assembly and its bundles, which the CLI does not let two write.
+    with (LOCAL / "deploy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _cdk_deploy(config: Config) -> dict[str, str]:
+    """Deploy the stack, its functions bundled for the interpreter they will run under; return its outputs."""
+    outputs_file = LOCAL / "outputs.json"
+    context = {
+        "params": config.model_dump_json(exclude_unset=True),
+        "bundling_platform": _wheel_platform(),
+        "bundling_python_version": _python_version(),
+    }
+    _cdk(
+        "deploy",
+        STACK_NAME,
+        "--require-approval=never",
+        f"--output={LOCAL / 'cdk.out'}",
+        f"--outputs-file={outputs_file}",
+        *(f"--context={name}={value}" for name, value in context.items()),
+    )
+    outputs: dict[str, str] = json.loads(outputs_file.read_text())[STACK_NAME]
+    return outputs
+
+
+def _cdk(command: str, *arguments: str) -> None:
+    # cdk.json names python3, which has to be the one that the app's requirements are installed for.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    run(
+        [str(_CDK), command, *arguments, "--no-notices", "--no-color", "--ci"],
+        log=LOGS / f"cdk-{command}.log",
+        failure=f"cdk {command} failed.",
+        env=os.environ | {"PATH": path},
+    )
+
+
+def _python_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _wheel_platform() -> str:
+    """Return the pip platform of the interpreter that MiniStack, and so the functions, run under."""
+    machine = platform.machine()
+    if sys.platform == "darwin":
+        return f"macosx_11_0_{machine}"
+    if "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or ""):
+        return f"musllinux_1_1_{machine}"
+    return f"manylinux2014_{machine}"

@@ -1,0 +1,173 @@
+"""Steps of a run: each says what it does and how long it took, and keeps its output in a log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PROJECT = Path(__file__).resolve().parents[2]
+LOCAL = PROJECT / ".local"
+LOGS = LOCAL / "logs"
+
+_HEARTBEAT_SECONDS = 15
+_STOP_SECONDS = 10
+_TAIL_LINES = 30
+
+
+class StepError(Exception):
+    """A step that failed, with what a person needs to know.
+
+    Parameters
+    ----------
+    message : str
+        One sentence: what failed and, where known, what to do.
+    log : Path or None
+        The step's log; its end is shown below the message.
+    """
+
+    def __init__(self, message: str, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.log = log
+
+    def report(self) -> str:
+        """Return the message, followed by the end of the log.
+
+        Returns
+        -------
+        str
+            Text for the terminal, without a trailing newline.
+        """
+        if self.log is None or not self.log.exists():
+            return str(self)
+        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        tail = "\n".join(f"  | {line}" for line in lines) or "  | (nothing was logged)"
+        return f"{self}\n{tail}\n  The whole log: {shown(self.log)}"
+
+
+def shown(path: Path) -> str:
+    """Return a path as it is best shown: relative to the current directory if it lies below it.
+
+    Parameters
+    ----------
+    path : Path
+        An absolute path.
+
+    Returns
+    -------
+    str
+        The path to print.
+    """
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def say(text: str = "") -> None:
+    """Print a line at once, also into a pipe.
+
+    Parameters
+    ----------
+    text : str
+        The line.
+    """
+    print(text, flush=True)
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Announce a step that takes a while, and say how long it took.
+
+    Parameters
+    ----------
+    title : str
+        What is being done.
+
+    Yields
+    ------
+    None
+        To the step.
+    """
+    say(f"==> {title} ...")
+    started = time.monotonic()
+    yield
+    say(f"    done in {time.monotonic() - started:.1f} s")
+
+
+def stop_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a process group, and everything it started.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+        A process started with ``start_new_session=True``.
+    """
+    # A group whose members are all gone or unreaped is "not found" on Linux and "not permitted" on macOS.
+    gone = (ProcessLookupError, PermissionError)
+    try:
+        with suppress(*gone):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    finally:
+        with suppress(*gone):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run(command: Sequence[str], log: Path, failure: str, env: Mapping[str, str]) -> None:
+    """Run a command of the project to its end, its output in a log.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program and its arguments.
+    log : Path
+        Where the output goes; it is overwritten.
+    failure : str
+        The sentence to show if the command fails.
+    env : mapping of str to str
+        The command's whole environment.
+
+    Raises
+    ------
+    StepError
+        If the command cannot be started or does not exit with 0.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the commands are this package's own
+                command,
+                cwd=PROJECT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StepError(f"{failure} ({error})") from error
+        try:
+            exit_code = _wait(process)
+        except BaseException:
+            stop_group(process)
+            raise
+    if exit_code != 0:
+        raise StepError(f"{failure} (exit code {exit_code})", log)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    started = time.monotonic()
+    while True:
+        try:
+            return process.wait(_HEARTBEAT_SECONDS)
+        except subprocess.TimeoutExpired:
+            say(f"    still at it, {time.monotonic() - started:.0f} s")

@@ -1,0 +1,232 @@
+"""The OpenAPI document: requests as the functions' routes have them, completed by what is answered."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from typing import TYPE_CHECKING, cast
+
+from aws_lambda_powertools.event_handler.openapi.merge import OpenAPIMerge
+from aws_lambda_powertools.event_handler.openapi.models import (
+    Contact,
+    License,
+    Server,
+    ServerVariable,
+    Tag,
+)
+
+from tools.local_cloud.demo import INSERT_MANY, INSERT_ONE
+from tools.local_cloud.steps import PROJECT, shown
+from tools.openapi import answers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+    from metering_handlers.api import MeteringResolver
+    from tools.openapi.answers import JsonObject
+
+FILE = PROJECT / "docs" / "openapi.json"
+VERSION = "1.0.0"
+
+_DESCRIPTION = """\
+Takes in what the buyers of an AWS Marketplace product have used, and stores it where the AWS Marketplace \
+SaaS quickstart bills it from.
+
+**Exactly once.** Send each insert with an `Idempotency-Key` of your own, and repeat it with the same key \
+until it is answered with 200: however often it is sent, its records are stored once. A request without a \
+key has its request id as key, which a 503 hands back. Keys are remembered for at least 24 hours.
+
+**Errors** are problem details (RFC 9457). `type` tells programs which problem it is; `errors` lists every \
+rule that a request breaks.
+"""
+
+_TAGS: list[Tag | str] = [
+    Tag(name="Inserting", description="Report usage."),
+    Tag(name="Listing", description="See what is stored, and what became of it."),
+]
+_SERVER = Server(
+    url="https://{apiId}.execute-api.{region}.amazonaws.com/prod",
+    description="The API as deployed; its URL is the stack's output ApiUrl.",
+    variables={
+        "apiId": ServerVariable(default="abcde12345", description="The API's id."),
+        "region": ServerVariable(default="us-east-1", description="The AWS region it is deployed to."),
+    },
+)
+_SECURITY_SCHEMES: JsonObject = {
+    "sigV4": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "With `params.authorization` IAM, the default: AWS Signature Version 4 for the "
+        "service `execute-api`, by an identity that may call `execute-api:Invoke`.",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "With `params.authorization` API_KEY: the key that the stack makes.",
+    },
+}
+_GATEWAY_ANSWERS = {
+    "403": "Forbidden",
+    "429": "TooManyRequests",
+    "500": "InternalError",
+    "502": "BadGateway",
+    "504": "GatewayTimeout",
+}
+_INSERT_ANSWERS = _GATEWAY_ANSWERS | {
+    "400": "InvalidInsert",
+    "413": "PayloadTooLarge",
+    "415": "UnsupportedMediaType",
+    "422": "UnprocessableInsert",
+    "503": "IncompleteInsert",
+}
+_LIST_ANSWERS = _GATEWAY_ANSWERS | {
+    "400": "InvalidListing",
+    "422": "UnprocessableListing",
+    "503": "Unavailable",
+}
+_EXAMPLES: Mapping[str, tuple[str, object]] = {
+    "insertMeteringRecord": ("Two dimensions of one customer", INSERT_ONE),
+    "insertMeteringRecords": ("The same customer twice", INSERT_MANY),
+}
+
+
+def build() -> JsonObject:
+    """Make the document from the functions.
+
+    Returns
+    -------
+    JsonObject
+        An OpenAPI 3.1 document.
+    """
+    merge = OpenAPIMerge(
+        title="Marketplace Metering API",
+        version=VERSION,
+        summary="Reports usage of AWS Marketplace products, exactly once.",
+        description=_DESCRIPTION,
+        tags=_TAGS,
+        servers=[_SERVER],
+        contact=Contact(name="The Marketplace Metering API contributors"),
+        license_info=License(name="MIT No Attribution", identifier="MIT-0"),
+        security=[{name: []} for name in _SECURITY_SCHEMES],
+        on_conflict="error",
+    )
+    for resolver in _resolvers():
+        schema = _tidied(json.loads(resolver.get_openapi_json_schema()))
+        merge.add_schema(cast("JsonObject", schema))
+    document = merge.get_openapi_schema()
+    for item in document["paths"].values():
+        for operation in item.values():
+            _complete(operation)
+    schemas = {
+        name: schema
+        for name, schema in document["components"]["schemas"].items()
+        # Powertools' answer to what it has validated; this API has answers of its own.
+        if not name.endswith("ValidationError")
+    }
+    document["components"] = {
+        "schemas": schemas | answers.SCHEMAS,
+        "responses": answers.RESPONSES,
+        "headers": answers.HEADERS,
+        "securitySchemes": _SECURITY_SCHEMES,
+    }
+    return document
+
+
+def text() -> str:
+    """Make the document as ``docs/openapi.json`` holds it."""
+    return json.dumps(build(), indent=2, ensure_ascii=False) + "\n"
+
+
+def drift() -> str:
+    """Compare ``docs/openapi.json`` with the functions.
+
+    Returns
+    -------
+    str
+        The changes that the file lacks, as a unified diff; empty if it is up to date.
+    """
+    kept = FILE.read_text() if FILE.exists() else ""
+    lines = difflib.unified_diff(
+        kept.splitlines(keepends=True), text().splitlines(keepends=True), shown(FILE), "the functions", n=2
+    )
+    return "".join(lines)
+
+
+def _resolvers() -> list[MeteringResolver]:
+    # The functions read their environment, and make their clients, when they are imported.
+    for name in ("METERING_TABLE_NAME", "IDEMPOTENCY_TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"):
+        os.environ.setdefault(name, "none")
+    os.environ.setdefault("IDEMPOTENCY_HOURS", "24")
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+    from metering_handlers import (  # noqa: PLC0415 - after the environment
+        insert_metering_record,
+        insert_metering_records,
+        list_metering_records,
+    )
+
+    return [insert_metering_record.app, insert_metering_records.app, list_metering_records.app]
+
+
+def _tidied(node: JsonValue) -> JsonValue:
+    """Leave out what pydantic says and OpenAPI has no use for, and write whole numbers as such."""
+    match node:
+        case dict():
+            kept = {name: _tidied(value) for name, value in node.items() if name != "title"}
+            # Pydantic's "or null" is how Python says optional, which "required" tells.
+            match kept.get("anyOf"):
+                case [dict(alternative), {"type": "null"}]:
+                    del kept["anyOf"]
+                    return alternative | kept
+            return kept
+        case list():
+            return [_tidied(entry) for entry in node]
+        case float() if node.is_integer():
+            return int(node)
+        case str():
+            return node.replace("``", "`")
+        case _:
+            return node
+
+
+def _complete(operation: JsonObject) -> None:
+    """Add to an operation what its route does not know."""
+    for parameter in operation["parameters"]:
+        # Powertools lowers the names of headers, which says the same but reads worse.
+        if parameter["in"] == "header":
+            parameter["name"] = parameter["name"].title()
+        schema = parameter["schema"]
+        if "description" in schema:
+            parameter["description"] = schema.pop("description")
+        if parameter["required"]:
+            # Pages that try the operation fill these in.
+            parameter["examples"] = {value: {"value": value} for value in schema.pop("examples")}
+    has_customer = any(parameter["in"] == "path" for parameter in operation["parameters"])
+    if "requestBody" in operation:
+        summary, value = _EXAMPLES[operation["operationId"]]
+        (media_type,) = operation["requestBody"]["content"].values()
+        media_type["examples"] = {"seed": {"summary": summary, "value": value}}
+        customer = "path.customerIdentifier" if has_customer else "body#/buyers/0/customerIdentifier"
+        success = answers.INSERTED | {
+            "links": {
+                "listing": {
+                    "operationId": "listMeteringRecords",
+                    "description": "What is stored, and what becomes of it.",
+                    "parameters": {"customerIdentifier": f"$request.{customer}"},
+                }
+            }
+        }
+        others = _INSERT_ANSWERS
+    else:
+        success, others = answers.LISTED, _LIST_ANSWERS
+    if has_customer:
+        others = others | {"404": "NotFound"}
+    operation["responses"] = {"200": success} | {
+        status: {"$ref": f"#/components/responses/{others[status]}"} for status in sorted(others)
+    }
