@@ -68,20 +68,20 @@ format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation templates
+synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 	@$(CDK) synth $(ARGS)
 
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
 	@$(PYTHON) -m infra.preflight
-	@$(CDK) deploy --all --require-approval=any-change $(ARGS)
+	@$(CDK) deploy --require-approval=any-change $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
 	@$(PYTHON) -m infra.preflight
-	@$(CDK) diff --all $(ARGS)
+	@$(CDK) diff $(ARGS)
 
-destroy: $(VENV_READY) $(CDK_READY) ## Delete the stacks from AWS; tables and logs stay
+destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; tables and logs stay
 	@$(PYTHON) -m infra.preflight
-	@$(CDK) destroy --all $(ARGS)
+	@$(CDK) destroy $(ARGS)
 	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed.'
 
 # A .venv made by hand is used, unless its Python is too old.

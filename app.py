@@ -4,24 +4,22 @@ import sys
 
 import aws_cdk as cdk
 
-from infra.config import OPERATIONS_STACK_NAME, STACK_NAME, Config, ConfigError
+from infra.config import STACK_NAME, Config, ConfigError
 from infra.metering_records_stack import MeteringRecordsStack
-from infra.operations_stack import OperationsStack
 
 
 def build(app: cdk.App, config: Config) -> None:
-    """Add the stacks to the app.
+    """Add the stack to the app.
 
     Parameters
     ----------
     app : App
-        The app.
+        The CDK app.
     config : Config
         The checked parameters.
     """
     env = cdk.Environment(region=config.aws_region_name)
-    metering = MeteringRecordsStack(app, STACK_NAME, config=config, env=env)
-    OperationsStack(app, OPERATIONS_STACK_NAME, config=config, metering=metering, env=env)
+    MeteringRecordsStack(app, STACK_NAME, config=config, env=env)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 STACK_NAME = "cdk-apigw-marketplace-metering-records"
-OPERATIONS_STACK_NAME = f"{STACK_NAME}-operations"
 
 # RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
 _RETENTION_DAYS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import Acknowledgment, Duration, Stack, Validations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
@@ -14,10 +14,15 @@ from infra.log_group import RetainedLogGroup
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aws_cdk import aws_dynamodb as dynamodb
+
     from infra.config import Config
+    from infra.functions import FunctionSpec, Table
 
 TIMEOUT = Duration.seconds(29)
 """API Gateway waits no longer for a function (integration timeout of a regional REST API, default quota)."""
+
+_READ_ACTION = "dynamodb:Query"
 
 
 class MeteringFunction(Construct):
@@ -26,54 +31,46 @@ class MeteringFunction(Construct):
     Parameters
     ----------
     scope : Construct
-        The construct it belongs to.
-    construct_id : str
-        Its id there.
-    module : str
-        The module of ``metering_handlers`` whose ``lambda_handler`` it runs.
-    description : str
-        What it does, for the console.
+        Parent construct.
+    spec : FunctionSpec
+        What the function runs; its name is the construct id.
     config : Config
         The checked parameters.
     code : Code
         The code that the functions share.
-    memory_mb : int
-        Memory in MB, and with it the share of a CPU (1,769 MB is one).
-    environment : Mapping[str, str]
-        What it needs beyond the settings of Powertools.
+    tables : Mapping[Table, ITable]
+        All tables; the function learns and may use those of its ``table_actions``.
     """
 
-    def __init__(  # noqa: PLR0913 - a function has that many properties
+    def __init__(
         self,
         scope: Construct,
-        construct_id: str,
+        spec: FunctionSpec,
         *,
-        module: str,
-        description: str,
         config: Config,
         code: lambda_.Code,
-        memory_mb: int,
-        environment: Mapping[str, str],
+        tables: Mapping[Table, dynamodb.ITable],
     ) -> None:
-        super().__init__(scope, construct_id)
+        super().__init__(scope, spec.name)
+        self.spec = spec
         self.log_group = RetainedLogGroup(self, "Logs", retention_days=config.log_retention_days)
         # A role of its own: the managed policy that CDK would take lets a function write to every log group.
         role = iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"What {module} may do.",
+            description=f"What {spec.module} may do.",
         )
         self.log_group.grant_write(role)
         self.function = lambda_.Function(
             self,
             "Function",
-            description=description,
+            description=spec.description,
             code=code,
-            handler=f"metering_handlers.{module}.lambda_handler",
+            handler=f"metering_handlers.{spec.module}.lambda_handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.custom(config.lambda_architecture),
-            memory_size=memory_mb,
+            memory_size=spec.memory_mb,
             timeout=TIMEOUT,
             role=role,
             log_group=self.log_group,
@@ -83,9 +80,15 @@ class MeteringFunction(Construct):
                 "POWERTOOLS_SERVICE_NAME": "metering-api",
                 "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
                 "POWERTOOLS_LOG_LEVEL": config.log_level,
-                **environment,
+                **{table: tables[table].table_name for table in spec.table_actions},
+                **spec.settings(config),
             },
         )
+        for table, action in spec.table_actions.items():
+            # The table's own grants would allow the action on its indexes too.
+            self._allow([action], tables[table].table_arn)
+        if config.metering_table_kms_key_arn:
+            self._allow_key(config.metering_table_kms_key_arn)
         Validations.of(self).acknowledge(
             Acknowledgment(
                 id="AwsSolutions::AwsSolutions-IAM5[Resource::*]",
@@ -96,3 +99,18 @@ class MeteringFunction(Construct):
                 reason="Python 3.13 is what the functions are tested on; AWS supports it until June 2029.",
             ),
         )
+
+    def _allow(
+        self, actions: list[str], resource: str, conditions: Mapping[str, object] | None = None
+    ) -> None:
+        self.function.add_to_role_policy(
+            iam.PolicyStatement(actions=actions, resources=[resource], conditions=conditions)
+        )
+
+    def _allow_key(self, key_arn: str) -> None:
+        """Let the function use the metering table's key, through DynamoDB only."""
+        actions = ["kms:Decrypt"]
+        if set(self.spec.table_actions.values()) != {_READ_ACTION}:
+            actions += ["kms:Encrypt", "kms:GenerateDataKey"]
+        through_dynamodb = {"kms:ViaService": f"dynamodb.{Stack.of(self).region}.amazonaws.com"}
+        self._allow(actions, key_arn, {"StringEquals": through_dynamodb})

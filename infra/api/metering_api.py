@@ -12,16 +12,16 @@ from constructs import Construct
 
 from infra.api.gateway_responses import add_gateway_responses
 from infra.config import Authorization
+from infra.functions import CUSTOMER
 from infra.log_group import RetainedLogGroup
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_lambda as lambda_
+    from collections.abc import Sequence
 
     from infra.config import Config
+    from infra.metering_function import MeteringFunction
 
 STAGE_NAME = "prod"
-# Greedy, because a License ARN has a slash.
-CUSTOMER_IDENTIFIER = "{customerIdentifier+}"
 _LOGGING_POLICY = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
 # What an operator looks for; no header, and so no signature or key.
@@ -49,29 +49,27 @@ _ACCESS_LOG_FIELDS = {
 
 
 class MeteringApi(Construct):
-    """The REST API of the three routes, at the stage ``prod``.
+    """The REST API, one route for each function, at the stage ``prod``.
 
     Parameters
     ----------
     scope : Construct
-        The construct it belongs to.
+        Parent construct.
     construct_id : str
-        Its id there.
+        Construct id, unique within the parent.
     config : Config
         The checked parameters.
-    insert_one, insert_many, list_records : IFunction
+    functions : Sequence[MeteringFunction]
         The functions behind the routes.
     """
 
-    def __init__(  # noqa: PLR0913 - three functions
+    def __init__(
         self,
         scope: Construct,
         construct_id: str,
         *,
         config: Config,
-        insert_one: lambda_.IFunction,
-        insert_many: lambda_.IFunction,
-        list_records: lambda_.IFunction,
+        functions: Sequence[MeteringFunction],
     ) -> None:
         super().__init__(scope, construct_id)
         self.access_log_group = RetainedLogGroup(self, "AccessLogs", retention_days=config.log_retention_days)
@@ -113,31 +111,31 @@ class MeteringApi(Construct):
         # The stack's outputs name the URLs; CDK's own output would say one of them twice.
         self.rest_api.node.try_remove_child("Endpoint")
         CfnOutput(
-            self, "ApiUrl", value=self.rest_api.url, description="The API; its routes follow."
+            self, "ApiUrl", value=self.rest_api.url, description="Base URL of the API."
         ).override_logical_id("ApiUrl")
-        self._route(
-            "InsertMeteringRecordUrl", "POST", f"insertMeteringRecord/{CUSTOMER_IDENTIFIER}", insert_one
-        )
-        self._route("InsertMeteringRecordsUrl", "POST", "insertMeteringRecords", insert_many)
-        self._route(
-            "ListMeteringRecordsUrl", "GET", f"listMeteringRecords/{CUSTOMER_IDENTIFIER}", list_records
-        )
+        for function in functions:
+            self._route(function)
         if config.authorization is Authorization.API_KEY:
             self._hand_out_key(config)
 
         self._acknowledge_findings(config)
 
-    def _route(self, output: str, method: str, path: str, function: lambda_.IFunction) -> None:
-        resource = self.rest_api.root.resource_for_path(path)
-        takes_customer = path.endswith(CUSTOMER_IDENTIFIER)
-        resource.add_method(
-            method,
-            apigateway.LambdaIntegration(function, allow_test_invoke=False),
+    def _route(self, function: MeteringFunction) -> None:
+        spec = function.spec
+        takes_customer = CUSTOMER in spec.path
+        self.rest_api.root.resource_for_path(spec.path).add_method(
+            spec.method,
+            apigateway.LambdaIntegration(function.function, allow_test_invoke=False),
             request_parameters={"method.request.path.customerIdentifier": True} if takes_customer else None,
             request_validator=self._validator,
         )
-        url = self.rest_api.url_for_path("/" + path.replace("+}", "}"))
-        CfnOutput(self, output, value=url, description=f"{method} {path}").override_logical_id(output)
+        path = spec.path.replace("+}", "}")
+        CfnOutput(
+            self,
+            f"{spec.name}Url",
+            value=self.rest_api.url_for_path(f"/{path}"),
+            description=f"{spec.method} {path}",
+        ).override_logical_id(f"{spec.name}Url")
 
     def _refuse_old_tls(self) -> None:
         """Take TLS 1.2 and 1.3 with forward secrecy, and the endpoint's own host name only."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from constructs import Construct
 
-    from infra.metering_records_stack import MeteringRecordsStack
+    from infra.api.metering_api import MeteringApi
+    from infra.metering_function import MeteringFunction
 
 _HALF = 12
 _WHOLE = 24
@@ -22,31 +23,30 @@ _HEIGHT = 6
 _PENDING_INDEX = "PendingMeteringRecordsIndex"
 
 
-def metering_dashboard(
+def create_dashboard(
     scope: Construct,
-    metering: MeteringRecordsStack,
+    functions: Sequence[MeteringFunction],
+    api: MeteringApi,
     alarms: Sequence[cloudwatch.Alarm],
     metering_table_name: str,
 ) -> cloudwatch.Dashboard:
-    """Make the dashboard.
+    """Create the dashboard.
 
     Parameters
     ----------
     scope : Construct
-        The stack it belongs to.
-    metering : MeteringRecordsStack
-        What is watched.
+        Parent construct.
+    functions : Sequence[MeteringFunction]
+        The functions to show.
+    api : MeteringApi
+        The API to show.
     alarms : Sequence[Alarm]
         Shown at the top.
     metering_table_name : str
         The quickstart's table.
     """
-    stage = metering.api.rest_api.deployment_stage
-    functions = {
-        "insert one": metering.insert_one.function,
-        "insert many": metering.insert_many.function,
-        "list": metering.list_records.function,
-    }
+    stage = api.rest_api.deployment_stage
+    labelled = {function.spec.label: function.function for function in functions}
     throttled_writes = [
         cloudwatch.Metric(
             namespace="AWS/DynamoDB",
@@ -82,7 +82,7 @@ def metering_dashboard(
                     stage.metric_server_error(statistic="Sum", period=PERIOD, label="5xx: ours"),
                     *(
                         function.metric_errors(statistic="Sum", period=PERIOD, label=f"crashes: {name}")
-                        for name, function in functions.items()
+                        for name, function in labelled.items()
                     ),
                 ],
             ),
@@ -99,7 +99,7 @@ def metering_dashboard(
                 "Duration of the functions, p99, ms",
                 [
                     function.metric_duration(statistic="p99", period=PERIOD, label=name)
-                    for name, function in functions.items()
+                    for name, function in labelled.items()
                 ],
             ),
         ],
@@ -119,7 +119,7 @@ def metering_dashboard(
                 [
                     *(
                         function.metric_throttles(statistic="Sum", period=PERIOD, label=f"Lambda: {name}")
-                        for name, function in functions.items()
+                        for name, function in labelled.items()
                     ),
                     count_of("ThrottledChunks", "chunks that DynamoDB throttled"),
                     count_of("SlotsMoved", "records moved by a millisecond"),

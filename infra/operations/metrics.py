@@ -1,4 +1,4 @@
-"""The metrics that alarms and dashboard speak of."""
+"""The metrics that alarms and dashboard share."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 PERIOD = Duration.minutes(5)
 
 
-def count_of(metric_name: str, label: str) -> cloudwatch.Metric:
-    """Take one of the functions' own metrics, summed up.
+def count_of(metric_name: str, label: str | None = None) -> cloudwatch.Metric:
+    """Return the sum of a custom metric emitted by the functions.
 
     Parameters
     ----------
     metric_name : str
-        As ``src/metering_handlers/insertion.py`` names it.
-    label : str
-        What a graph calls it.
+        Its name in ``src/metering_handlers``.
+    label : str | None
+        Name in a graph.
     """
     return cloudwatch.Metric(
         namespace="MarketplaceMetering",

@@ -8,30 +8,31 @@ from aws_cdk import Stack
 from aws_cdk import aws_logs as logs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from constructs import Construct
 
-    from infra.metering_records_stack import MeteringRecordsStack
+    from infra.api.metering_api import MeteringApi
+    from infra.metering_function import MeteringFunction
 
 
-def save_queries(scope: Construct, metering: MeteringRecordsStack) -> None:
-    """Save the queries.
+def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction], api: MeteringApi) -> None:
+    """Create the saved queries.
 
     Parameters
     ----------
     scope : Construct
-        The stack they belong to.
-    metering : MeteringRecordsStack
-        Whose logs are searched.
+        Parent construct.
+    functions : Sequence[MeteringFunction]
+        Functions whose logs are searched.
+    api : MeteringApi
+        API whose access log is searched.
     """
-    functions = [
-        metering.insert_one.log_group,
-        metering.insert_many.log_group,
-        metering.list_records.log_group,
-    ]
-    access = metering.api.access_log_group
+    function_logs = [function.log_group for function in functions]
+    access = api.access_log_group
     queries = {
         "One request, by its id": (
-            [*functions, access],
+            [*function_logs, access],
             ["@timestamp", "@message"],
             ["correlation_id = 'REQUEST_ID' or requestId = 'REQUEST_ID'"],
             "@timestamp asc",
@@ -44,7 +45,7 @@ def save_queries(scope: Construct, metering: MeteringRecordsStack) -> None:
             "@timestamp desc",
         ),
         "Failures": (
-            [*functions, access],
+            [*function_logs, access],
             [
                 "@timestamp",
                 "status",
@@ -59,13 +60,13 @@ def save_queries(scope: Construct, metering: MeteringRecordsStack) -> None:
             "@timestamp desc",
         ),
         "Slowest requests": (
-            functions,
+            function_logs,
             ["@timestamp", "duration_ms", "route", "status", "records", "retries", "correlation_id"],
             ["message = 'Request answered'"],
             "duration_ms desc",
         ),
         "Incomplete requests": (
-            functions,
+            function_logs,
             [
                 "@timestamp",
                 "records",

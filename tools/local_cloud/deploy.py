@@ -161,6 +161,7 @@ def _cdk_deploy(config: Config) -> dict[str, str]:
         "params": config.model_dump_json(exclude_unset=True),
         "bundling_platform": _wheel_platform(),
         "bundling_python_version": _python_version(),
+        "local_cloud": "true",
     }
     _cdk(
         "deploy",

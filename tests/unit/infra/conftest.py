@@ -1,7 +1,7 @@
-"""The app's stacks, synthesized in process and without bundling."""
+"""The app's stack, synthesized in process and without bundling."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -18,10 +18,10 @@ FEATURE_FLAGS = json.loads((Path(__file__).parents[3] / "cdk.json").read_text())
 
 @pytest.fixture(scope="session")
 def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Template]:
-    def template(**params: object) -> Template:
+    def template(context: Mapping[str, str] | None = None, **params: object) -> Template:
         # pip would run for minutes over all tests; that the bundle works shows in the integration tests.
         app = cdk.App(
-            context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []},
+            context={**FEATURE_FLAGS, "aws:cdk:bundling-stacks": [], **(context or {})},
             outdir=str(tmp_path_factory.mktemp("cdk.out")),
         )
         config = Config.from_context(PARAMS | params)

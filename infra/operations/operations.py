@@ -1,8 +1,4 @@
-"""What an operator looks at: alarms, a dashboard and saved queries, in a stack of their own.
-
-It can be changed, or left out, without touching the API. It refers to the API's functions and log groups by
-CloudFormation exports; those names never change while the API's stack lives, so the exports block no update.
-"""
+"""What operators look at: alarms to an SNS topic, a dashboard, and saved queries."""
 
 from __future__ import annotations
 
@@ -14,34 +10,38 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
 
-from infra.operations.alarms import metering_alarms
-from infra.operations.dashboard import metering_dashboard
-from infra.operations.saved_queries import save_queries
+from infra.operations.alarms import create_alarms
+from infra.operations.dashboard import create_dashboard
+from infra.operations.saved_queries import create_saved_queries
 
 if TYPE_CHECKING:
-    from aws_cdk import Environment
-    from constructs import Construct
+    from collections.abc import Sequence
 
+    from infra.api.metering_api import MeteringApi
     from infra.config import Config
-    from infra.metering_records_stack import MeteringRecordsStack
+    from infra.metering_function import MeteringFunction
+
+LOCAL_CLOUD = "local_cloud"
+"""CDK context key; "true" leaves out what MiniStack refuses: saved queries, and alarms on metric math."""
 
 
-class OperationsStack(Stack):
-    """Alarms to an SNS topic, a dashboard, and saved queries of CloudWatch Logs Insights.
+class Operations(Construct):
+    """Alarms, dashboard and saved queries of the API.
 
     Parameters
     ----------
     scope : Construct
-        The app.
+        Parent construct.
     construct_id : str
-        The stack's name.
+        Construct id, unique within the parent.
     config : Config
         The checked parameters.
-    metering : MeteringRecordsStack
-        What is watched.
-    env : Environment
-        Where the stack goes: where the watched one is.
+    functions : Sequence[MeteringFunction]
+        The functions to watch.
+    api : MeteringApi
+        The API to watch.
     """
 
     def __init__(
@@ -50,29 +50,29 @@ class OperationsStack(Stack):
         construct_id: str,
         *,
         config: Config,
-        metering: MeteringRecordsStack,
-        env: Environment,
+        functions: Sequence[MeteringFunction],
+        api: MeteringApi,
     ) -> None:
-        super().__init__(
-            scope, construct_id, env=env, description="Alarms and dashboard of the metering records API"
-        )
+        super().__init__(scope, construct_id)
         topic = self._topic(config.alarm_email)
-        alarms = metering_alarms(self, metering)
+        is_local = self.node.try_get_context(LOCAL_CLOUD) == "true"
+        alarms = create_alarms(self, functions, api, metric_math=not is_local)
         for alarm in alarms:
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))
-        metering_dashboard(self, metering, alarms, config.metering_table_name)
-        save_queries(self, metering)
+        create_dashboard(self, functions, api, alarms, config.metering_table_name)
+        if not is_local:
+            create_saved_queries(self, functions, api)
 
     def _topic(self, alarm_email: str | None) -> sns.Topic:
         # A key of our own: CloudWatch may not use the one that AWS manages for SNS.
-        key = kms.Key(self, "TopicKey", enable_key_rotation=True, description="For alarms on their way.")
+        key = kms.Key(self, "TopicKey", enable_key_rotation=True, description="Encrypts the alarm topic.")
         key.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 actions=["kms:Decrypt", "kms:GenerateDataKey"],
                 resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
             )
         )
         topic = sns.Topic(self, "Alarms", master_key=key, enforce_ssl=True)
@@ -81,7 +81,7 @@ class OperationsStack(Stack):
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 actions=["sns:Publish"],
                 resources=[topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
             )
         )
         if alarm_email:

@@ -2,31 +2,23 @@
 
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from app import build
-from infra.config import OPERATIONS_STACK_NAME, Config
-from tests.unit.infra.conftest import FEATURE_FLAGS, PARAMS
+from infra.config import STACK_NAME
+from infra.operations.operations import LOCAL_CLOUD
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
-def operations_template(outdir: Path, **params: object) -> Template:
-    app = cdk.App(context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []}, outdir=str(outdir))
-    build(app, Config.from_context(PARAMS | params))
-    stack = app.node.find_child(OPERATIONS_STACK_NAME)
-    assert isinstance(stack, cdk.Stack)
-    return Template.from_stack(stack)
-
-
 @pytest.fixture(scope="module")
-def operations(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return operations_template(tmp_path_factory.mktemp("cdk.out"), alarm_email="operator@example.com")
+def operations(synthesize: Callable[..., Template]) -> Template:
+    return synthesize(alarm_email="operator@example.com")
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
@@ -88,11 +80,13 @@ def test_the_topic_is_encrypted_takes_tls_only_and_lets_cloudwatch_publish(opera
     assert "cloudwatch.amazonaws.com" in json.dumps(key)
 
 
-def test_alarms_go_by_e_mail_to_who_is_named_and_to_nobody_else(operations: Template, tmp_path: Path) -> None:
+def test_alarms_go_by_e_mail_to_who_is_named_and_to_nobody_else(
+    operations: Template, template: Template
+) -> None:
     operations.has_resource_properties(
         "AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "operator@example.com"}
     )
-    operations_template(tmp_path).resource_count_is("AWS::SNS::Subscription", 0)
+    template.resource_count_is("AWS::SNS::Subscription", 0)
 
 
 def test_the_dashboards_widgets_fill_their_rows_and_never_overlap(operations: Template) -> None:
@@ -131,7 +125,7 @@ def test_the_dashboard_shows_traffic_errors_latency_records_replays_and_throttli
 def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
     queries = operations.find_resources("AWS::Logs::QueryDefinition").values()
 
-    names = {query["Properties"]["Name"].removeprefix(f"{OPERATIONS_STACK_NAME}/") for query in queries}
+    names = {query["Properties"]["Name"].removeprefix(f"{STACK_NAME}/") for query in queries}
     assert names == {
         "One request, by its id",
         "One customer's calls",
@@ -151,3 +145,18 @@ def test_no_name_is_fixed_so_that_two_such_stacks_fit_one_account(operations: Te
     ):
         for resource in operations.find_resources(kind).values():
             assert name not in resource["Properties"]
+
+
+def test_a_local_cloud_gets_all_but_what_it_refuses(
+    operations: Template, synthesize: Callable[..., Template]
+) -> None:
+    local = synthesize(alarm_email="operator@example.com", context={LOCAL_CLOUD: "true"})
+
+    left_out = resource_types(operations) - resource_types(local)
+    metric_math = sum("Metrics" in alarm for alarm in alarms(operations).values())
+    assert left_out == {"AWS::Logs::QueryDefinition": 5, "AWS::CloudWatch::Alarm": metric_math}
+    assert not [name for name, alarm in alarms(local).items() if "Metrics" in alarm]
+
+
+def resource_types(template: Template) -> Counter[str]:
+    return Counter(resource["Type"] for resource in template.to_json()["Resources"].values())

@@ -1,0 +1,108 @@
+"""The functions of the API: what each runs, where it is reached, and what it may do on which table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from infra.config import Config
+
+CUSTOMER = "{customerIdentifier+}"
+"""The path parameter. Greedy, because a License ARN has a slash."""
+
+
+class Table(StrEnum):
+    """The tables; the value is the environment variable that tells a function the table's name."""
+
+    METERING = "METERING_TABLE_NAME"
+    IDEMPOTENCY = "IDEMPOTENCY_TABLE_NAME"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSpec:
+    """One function and its route.
+
+    Parameters
+    ----------
+    name : str
+        Construct id; the stack's outputs, alarms and runbook sections begin with it.
+    module : str
+        Module of ``metering_handlers`` with the ``lambda_handler``.
+    method : str
+        HTTP method of the route.
+    path : str
+        Path of the route, without a leading slash.
+    description : str
+        Shown in the Lambda console.
+    label : str
+        Name in the dashboard's graphs.
+    memory_mb : int
+        Memory in MB, and with it the share of a CPU (1,769 MB is one).
+    table_actions : Mapping[Table, str]
+        The one IAM action that the function may do on each table.
+    slow_seconds : float
+        p99 duration in seconds above which the function's *Slow* alarm goes off.
+    settings : Callable[[Config], Mapping[str, str]]
+        Environment variables beside the tables' names and the settings of Powertools.
+    """
+
+    name: str
+    module: str
+    method: str
+    path: str
+    description: str
+    label: str
+    memory_mb: int
+    table_actions: Mapping[Table, str]
+    slow_seconds: float
+    settings: Callable[[Config], Mapping[str, str]] = field(default=lambda _: {})
+
+
+def _insert_settings(config: Config) -> Mapping[str, str]:
+    return {"IDEMPOTENCY_HOURS": str(config.idempotency_hours)}
+
+
+_INSERT_ACTIONS = {Table.METERING: "dynamodb:PutItem", Table.IDEMPOTENCY: "dynamodb:PutItem"}
+
+FUNCTIONS = (
+    FunctionSpec(
+        name="InsertMeteringRecord",
+        module="insert_metering_record",
+        method="POST",
+        path=f"insertMeteringRecord/{CUSTOMER}",
+        description="Stores one customer's usage.",
+        label="insert one",
+        memory_mb=512,
+        table_actions=_INSERT_ACTIONS,
+        slow_seconds=5,
+        settings=_insert_settings,
+    ),
+    FunctionSpec(
+        name="InsertMeteringRecords",
+        module="insert_metering_records",
+        method="POST",
+        path="insertMeteringRecords",
+        description="Stores many customers' usage.",
+        label="insert many",
+        memory_mb=1024,
+        table_actions=_INSERT_ACTIONS,
+        # Of the 27 s a function has: beyond this a bulk request is close to being cut short.
+        slow_seconds=19,
+        settings=_insert_settings,
+    ),
+    FunctionSpec(
+        name="ListMeteringRecords",
+        module="list_metering_records",
+        method="GET",
+        path=f"listMeteringRecords/{CUSTOMER}",
+        description="Lists a customer's records and whether they were billed.",
+        label="list",
+        memory_mb=512,
+        table_actions={Table.METERING: "dynamodb:Query"},
+        slow_seconds=5,
+    ),
+)
