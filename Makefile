@@ -18,6 +18,8 @@ RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
 
 # The app of cdk.json runs under the python3 that comes first on the path.
 CDK := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" node_modules/.bin/cdk --no-notices
+# What an earlier stack of this name has left, such as its tables, becomes part of the new one.
+IMPORT_KEPT := --import-existing-resources
 # Node 20 works; a page that says otherwise would hide what an output is read for.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export NODE_NO_WARNINGS := 1
@@ -73,16 +75,16 @@ synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
 	@$(PYTHON) -m infra.preflight
-	@$(CDK) deploy --require-approval=any-change $(ARGS)
+	@$(CDK) deploy --require-approval=any-change $(IMPORT_KEPT) $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
 	@$(PYTHON) -m infra.preflight
-	@$(CDK) diff $(ARGS)
+	@$(CDK) diff $(IMPORT_KEPT) $(ARGS)
 
 destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; tables and logs stay
 	@$(PYTHON) -m infra.preflight
 	@$(CDK) destroy $(ARGS)
-	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed.'
+	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed; make deploy finds the tables again.'
 
 # A .venv made by hand is used, unless its Python is too old.
 $(VENV_READY): $(REQUIREMENTS)

@@ -43,7 +43,9 @@ class MeteringRecordsStack(Stack):
         )
         tables = {
             Table.METERING: self._metering_table(config),
-            Table.IDEMPOTENCY: IdempotencyTable(self, "IdempotencyTable"),
+            Table.IDEMPOTENCY: IdempotencyTable(
+                self, "IdempotencyTable", table_name=f"{self.stack_name}-idempotency"
+            ),
         }
         code = function_code(Target.from_context(self.node, config.lambda_architecture))
         functions = [
@@ -51,7 +53,12 @@ class MeteringRecordsStack(Stack):
         ]
         api = MeteringApi(self, "Api", config=config, functions=functions)
         if config.waf:
-            Firewall(self, "Firewall", stage_arn=api.rest_api.deployment_stage.stage_arn)
+            Firewall(
+                self,
+                "Firewall",
+                stage_arn=api.rest_api.deployment_stage.stage_arn,
+                throttle=config.throttle,
+            )
         Operations(self, "Operations", config=config, functions=functions, api=api)
 
     def _metering_table(self, config: Config) -> dynamodb.ITable:

@@ -1,4 +1,8 @@
-"""The tables the app makes: the idempotency table, and in a sandbox the metering table."""
+"""The tables that the app creates: the idempotency table, and in a sandbox the metering table.
+
+Both have fixed names and outlive the stack, so a later deployment imports them
+(``cdk deploy --import-existing-resources``; docs/decisions/0005-tables-outlive-the-stack.md).
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,24 @@ _RECOVERABLE = dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_
 class IdempotencyTable(dynamodb.Table):
     """A table whose rows, each a chunk of a request that was written, expire by themselves.
 
-    It outlives the stack: without it, a retry of an earlier request would be billed again.
+    A new deployment of the stack finds it by its name: without its rows, a retry of a request that the
+    deleted stack has written would be billed again.
 
     Parameters
     ----------
     scope : Construct
-        The construct it belongs to.
+        Parent construct.
     construct_id : str
-        Its id there.
+        Construct id, unique within the parent.
+    table_name : str
+        Name of the table, unique within the account and region.
     """
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:
         super().__init__(
             scope,
             construct_id,
+            table_name=table_name,
             partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
             time_to_live_attribute="expiration",
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
@@ -40,16 +48,16 @@ class IdempotencyTable(dynamodb.Table):
 
 
 class SandboxMeteringTable(dynamodb.Table):
-    """The metering table, where there is no quickstart that has made it; it outlives the stack.
+    """The metering table, for a sandbox without the quickstart.
 
     Parameters
     ----------
     scope : Construct
-        The construct it belongs to.
+        Parent construct.
     construct_id : str
-        Its id there.
+        Construct id, unique within the parent.
     table_name : str
-        Its name, by which an hourly job would find it.
+        Name of the table, by which an hourly job would find it.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:

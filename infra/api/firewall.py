@@ -2,64 +2,139 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
-_REQUESTS_PER_ADDRESS = 2_000
-"""Requests from one address in five minutes, as AWS WAF counts them."""
+from infra.api.gateway_responses import problem_document
+
+if TYPE_CHECKING:
+    from infra.config import Throttle
+
+_WINDOW_SECONDS = 60
+"""Time over which AWS WAF counts an address's requests: the shortest it has ("Rate-based rule settings")."""
+
+_TOO_MANY_REQUESTS = "too-many-requests"
+
+_BLOCK = "block"
+_COUNT = "count"
+
+# Every rule of AWSManagedRulesCommonRuleSet (AWS WAF Developer Guide, "Baseline rule groups"). Callers are
+# programs: a rule that a legitimate one could trip only counts, because the usage it refuses is not billed.
+COMMON_RULES: dict[str, tuple[str, str]] = {
+    "NoUserAgent_HEADER": (_COUNT, "HTTP does not require the header, and some libraries send none."),
+    "UserAgent_BadBots_HEADER": (_COUNT, "The list is not published; a library's default name may be on it."),
+    "SizeRestrictions_QUERYSTRING": (_COUNT, "A presigned URL with a session token is longer than 2 KB."),
+    "SizeRestrictions_Cookie_HEADER": (_BLOCK, "The API has no cookies."),
+    "SizeRestrictions_BODY": (_COUNT, "A bulk request is larger than 8 KB."),
+    "SizeRestrictions_URIPATH": (_BLOCK, "The longest path has fewer than 1,024 bytes, percent-encoded too."),
+    "EC2MetaDataSSRF_BODY": (_COUNT, "A dimension's name may be any text."),
+    "EC2MetaDataSSRF_COOKIE": (_BLOCK, "The API has no cookies."),
+    "EC2MetaDataSSRF_URIPATH": (_BLOCK, "An identifier is letters and digits, or a License ARN."),
+    "EC2MetaDataSSRF_QUERYARGUMENTS": (_BLOCK, "Arguments are times, words, numbers, base64 and signatures."),
+    "GenericLFI_QUERYARGUMENTS": (_BLOCK, "No argument has '../' in it."),
+    "GenericLFI_URIPATH": (_BLOCK, "No identifier has '../' in it."),
+    "GenericLFI_BODY": (_COUNT, "A dimension's name may be any text."),
+    "RestrictedExtensions_URIPATH": (_BLOCK, "No identifier ends like a system file."),
+    "RestrictedExtensions_QUERYARGUMENTS": (_BLOCK, "No argument ends like a system file."),
+    "GenericRFI_QUERYARGUMENTS": (_BLOCK, "No argument is a URL."),
+    "GenericRFI_BODY": (_COUNT, "A dimension's name may be any text."),
+    "GenericRFI_URIPATH": (_BLOCK, "No identifier is a URL."),
+    "CrossSiteScripting_COOKIE": (_BLOCK, "The API has no cookies."),
+    "CrossSiteScripting_QUERYARGUMENTS": (_BLOCK, "No argument has markup in it."),
+    "CrossSiteScripting_BODY": (_COUNT, "A dimension's name may look like markup."),
+    "CrossSiteScripting_URIPATH": (_BLOCK, "No identifier has markup in it."),
+}
+"""For each rule whether it blocks or counts, and why."""
 
 
 class Firewall(Construct):
     """Managed rules, and a limit for each address.
 
+    The limit is what ``throttle`` lets through, so that it only stops an address that would use up the API
+    for all others. AWS WAF cannot set the content type ``application/problem+json`` and knows no request id,
+    so its answer is ``application/json`` without ``instance``.
+
     Parameters
     ----------
     scope : Construct
-        The construct it belongs to.
+        Parent construct.
     construct_id : str
-        Its id there.
+        Construct id, unique within the parent.
     stage_arn : str
-        The API's stage.
+        ARN of the API's stage.
+    throttle : Throttle
+        Requests that the API lets through, all callers together.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, stage_arn: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, stage_arn: str, throttle: Throttle) -> None:
         super().__init__(scope, construct_id)
+        limit = throttle.rate_per_second * _WINDOW_SECONDS + throttle.burst
+        problem = problem_document(
+            429,
+            _TOO_MANY_REQUESTS,
+            f"This address sent more than {limit} requests in {_WINDOW_SECONDS} seconds. "
+            "Slow down, and send the request again.",
+        )
         web_acl = wafv2.CfnWebACL(
             self,
             "WebAcl",
             scope="REGIONAL",
             default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
             visibility_config=_visibility("WebAcl"),
+            custom_response_bodies={
+                _TOO_MANY_REQUESTS: wafv2.CfnWebACL.CustomResponseBodyProperty(
+                    content_type="APPLICATION_JSON", content=json.dumps(problem)
+                )
+            },
             rules=[
                 wafv2.CfnWebACL.RuleProperty(
                     name="RequestsPerAddress",
                     priority=0,
-                    action=wafv2.CfnWebACL.RuleActionProperty(block={}),
+                    action=wafv2.CfnWebACL.RuleActionProperty(block=_too_many_requests()),
                     statement=wafv2.CfnWebACL.StatementProperty(
                         rate_based_statement=wafv2.CfnWebACL.RateBasedStatementProperty(
-                            aggregate_key_type="IP", limit=_REQUESTS_PER_ADDRESS
+                            aggregate_key_type="IP", limit=limit, evaluation_window_sec=_WINDOW_SECONDS
                         )
                     ),
                     visibility_config=_visibility("RequestsPerAddress"),
                 ),
                 _managed_rules("AWSManagedRulesAmazonIpReputationList", priority=1),
                 _managed_rules("AWSManagedRulesKnownBadInputsRuleSet", priority=2),
-                # A bulk request is larger than the 8 KB that this rule allows a body.
                 _managed_rules(
-                    "AWSManagedRulesCommonRuleSet", priority=3, only_count="SizeRestrictions_BODY"
+                    "AWSManagedRulesCommonRuleSet",
+                    priority=3,
+                    only_counted=[name for name, (action, _) in COMMON_RULES.items() if action == _COUNT],
                 ),
             ],
         )
         wafv2.CfnWebACLAssociation(self, "Association", resource_arn=stage_arn, web_acl_arn=web_acl.attr_arn)
 
 
-def _managed_rules(
-    name: str, *, priority: int, only_count: str | None = None
-) -> wafv2.CfnWebACL.RuleProperty:
-    overrides = only_count and [
-        wafv2.CfnWebACL.RuleActionOverrideProperty(
-            name=only_count, action_to_use=wafv2.CfnWebACL.RuleActionProperty(count={})
+def _too_many_requests() -> wafv2.CfnWebACL.BlockActionProperty:
+    """Return a 429 with ``Retry-After``: clients take WAF's usual 403 for final, and usage would be lost."""
+    return wafv2.CfnWebACL.BlockActionProperty(
+        custom_response=wafv2.CfnWebACL.CustomResponseProperty(
+            response_code=429,
+            custom_response_body_key=_TOO_MANY_REQUESTS,
+            response_headers=[
+                # By then the requests that were too many have left the window.
+                wafv2.CfnWebACL.CustomHTTPHeaderProperty(name="Retry-After", value=str(_WINDOW_SECONDS))
+            ],
         )
+    )
+
+
+def _managed_rules(
+    name: str, *, priority: int, only_counted: list[str] | None = None
+) -> wafv2.CfnWebACL.RuleProperty:
+    overrides = [
+        wafv2.CfnWebACL.RuleActionOverrideProperty(
+            name=rule, action_to_use=wafv2.CfnWebACL.RuleActionProperty(count={})
+        )
+        for rule in only_counted or []
     ]
     return wafv2.CfnWebACL.RuleProperty(
         name=name,

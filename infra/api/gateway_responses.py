@@ -57,12 +57,8 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
         Decides what a caller who was refused is told to do.
     """
     for problem in _problems(authorization):
-        document = {
-            "type": f"urn:marketplace-metering:problem:{problem.slug}",
-            "title": problem.slug.replace("-", " ").capitalize(),
-            "status": problem.status,
-            "detail": problem.detail,
-            "instance": "$context.requestId",
+        document = problem_document(problem.status, problem.slug, problem.detail) | {
+            "instance": "$context.requestId"
         }
         rest_api.add_gateway_response(
             problem.response_type.response_type.title().replace("_", ""),
@@ -72,6 +68,31 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
             | {name: f"'{value}'" for name, value in problem.headers.items()},
             templates={"application/json": json.dumps(document)},
         )
+
+
+def problem_document(status: int, slug: str, detail: str) -> dict[str, str | int]:
+    """Return the members that every problem has (RFC 9457), but for ``instance``.
+
+    Parameters
+    ----------
+    status : int
+        The HTTP status.
+    slug : str
+        The problem's stable name; its title follows from it.
+    detail : str
+        What to do.
+
+    Returns
+    -------
+    dict[str, str | int]
+        The members, in the order in which they are sent.
+    """
+    return {
+        "type": f"urn:marketplace-metering:problem:{slug}",
+        "title": slug.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+    }
 
 
 def _problems(authorization: Authorization) -> list[_Problem]:

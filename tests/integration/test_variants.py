@@ -11,7 +11,7 @@ from tests.integration.http_calls import ONE_DIMENSION, post, stored
 from tests.integration.test_examples import EXAMPLES, run
 from tools.local_cloud.api_client import Response, send
 from tools.local_cloud.cloud import local_cloud
-from tools.local_cloud.deploy import Api, deploy, read_config
+from tools.local_cloud.deploy import Api, deploy, deploy_stack, destroy_stack, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +99,23 @@ def test_beyond_the_throttle_callers_are_asked_to_slow_down(throttled_api: Api, 
         assert_is_problem(answer, 429, "too-many-requests", "Slow down")
         assert answer.headers["retry-after"] == "5"
     assert len(stored(throttled_api, customer)) == len(answers) - len(refused)
+
+
+def test_a_new_deployment_finds_the_tables_that_the_deleted_one_left(customer: str) -> None:
+    config = Config.from_context(
+        read_config().model_dump(mode="json", exclude_unset=True) | {"create_metering_table": True}
+    )
+    path = f"/insertMeteringRecord/{customer}"
+    headers = {"Idempotency-Key": customer}
+    with local_cloud(config.aws_region_name) as cloud:
+        first = deploy(cloud, config)
+        assert post(first, path, ONE_DIMENSION, headers).status == 200
+        destroy_stack(config)
+        assert boto3.client("apigateway").get_rest_apis()["items"] == []
+
+        second = deploy_stack(cloud, config)
+
+        # The retry of a request that the deleted stack has written writes nothing.
+        answer = post(second, path, ONE_DIMENSION, headers)
+        assert (answer.status, answer.headers.get("idempotent-replayed")) == (200, "true")
+        assert len(stored(second, customer)) == 1

@@ -94,15 +94,39 @@ def deploy(cloud: Cloud, config: Config) -> Api:
     StepError
         If one of the steps fails.
     """
-    with step(
-        f"Creating the table {config.metering_table_name}, as the AWS Marketplace SaaS quickstart does"
-    ):
-        _create_table(config.metering_table_name)
+    if not config.create_metering_table:
+        with step(
+            f"Creating the table {config.metering_table_name}, as the AWS Marketplace SaaS quickstart does"
+        ):
+            _create_table(config.metering_table_name)
     with step("Preparing the local cloud for the CDK (cdk bootstrap)"):
         # With no app named, the CLI does not synthesize ours just to prepare an environment.
         _cdk("bootstrap", f"aws://{_ACCOUNT}/{cloud.region}", "--app", "")
         # The bucket's policy refuses whoever does not come over TLS, and the local cloud has none.
         boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{_ACCOUNT}-{cloud.region}")
+    return deploy_stack(cloud, config)
+
+
+def deploy_stack(cloud: Cloud, config: Config) -> Api:
+    """Deploy the app's stack to a cloud that is bootstrapped.
+
+    Parameters
+    ----------
+    cloud : Cloud
+        The running local cloud, with a metering table where the stack does not create one.
+    config : Config
+        The app's configuration.
+
+    Returns
+    -------
+    Api
+        Where the API is.
+
+    Raises
+    ------
+    StepError
+        If the CDK CLI fails.
+    """
     with step(f"Deploying the stack {STACK_NAME} (cdk deploy)"), _one_at_a_time():
         outputs = _cdk_deploy(config)
     # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack serves that at this path.
@@ -114,6 +138,23 @@ def deploy(cloud: Cloud, config: Config) -> Api:
         metering_table=config.metering_table_name,
         aws_endpoint_url=cloud.endpoint_url,
     )
+
+
+def destroy_stack(config: Config) -> None:
+    """Delete the app's stack with the CDK CLI, as ``make destroy`` does.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration that was deployed.
+
+    Raises
+    ------
+    StepError
+        If the CDK CLI fails.
+    """
+    with step(f"Deleting the stack {STACK_NAME} (cdk destroy)"), _one_at_a_time():
+        _cdk("destroy", "--force", STACK_NAME, *_app_arguments(config))
 
 
 @contextmanager
@@ -155,24 +196,32 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def _cdk_deploy(config: Config) -> dict[str, str]:
-    """Deploy the stack, its functions bundled for the interpreter they will run under; return its outputs."""
+    """Deploy the stack and return its outputs."""
     outputs_file = LOCAL / "outputs.json"
+    _cdk(
+        "deploy",
+        STACK_NAME,
+        "--require-approval=never",
+        "--import-existing-resources",
+        f"--outputs-file={outputs_file}",
+        *_app_arguments(config),
+    )
+    outputs: dict[str, str] = json.loads(outputs_file.read_text())[STACK_NAME]
+    return outputs
+
+
+def _app_arguments(config: Config) -> list[str]:
+    """Name the assembly and the context, by which functions are bundled for the local interpreter."""
     context = {
         "params": config.model_dump_json(exclude_unset=True),
         "bundling_platform": _wheel_platform(),
         "bundling_python_version": _python_version(),
         "local_cloud": "true",
     }
-    _cdk(
-        "deploy",
-        STACK_NAME,
-        "--require-approval=never",
+    return [
         f"--output={LOCAL / 'cdk.out'}",
-        f"--outputs-file={outputs_file}",
         *(f"--context={name}={value}" for name, value in context.items()),
-    )
-    outputs: dict[str, str] = json.loads(outputs_file.read_text())[STACK_NAME]
-    return outputs
+    ]
 
 
 def _cdk(command: str, *arguments: str) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
+from infra.api.firewall import COMMON_RULES
+from infra.config import STACK_NAME
+
 Synthesize = Callable[..., Template]
 
 
@@ -251,11 +254,95 @@ def test_waf_stands_before_the_stage_and_lets_bulk_requests_through(synthesize: 
         "AWSManagedRulesKnownBadInputsRuleSet",
         "AWSManagedRulesCommonRuleSet",
     }
-    overrides = rules["AWSManagedRulesCommonRuleSet"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
-    assert overrides == [{"Name": "SizeRestrictions_BODY", "ActionToUse": {"Count": {}}}]
 
 
-def test_names_are_left_to_cloudformation_so_that_two_stacks_fit_one_account(template: Template) -> None:
+def test_a_common_rule_that_a_program_could_trip_only_counts(synthesize: Synthesize) -> None:
+    (web_acl,) = synthesize(waf=True).find_resources("AWS::WAFv2::WebACL").values()
+    (group,) = (
+        rule["Statement"]["ManagedRuleGroupStatement"]
+        for rule in web_acl["Properties"]["Rules"]
+        if rule["Name"] == "AWSManagedRulesCommonRuleSet"
+    )
+
+    counted = {
+        override["Name"]
+        for override in group["RuleActionOverrides"]
+        if override["ActionToUse"] == {"Count": {}}
+    }
+    assert len(counted) == len(group["RuleActionOverrides"])
+    # No body is looked into, no header is asked for, and a presigned URL may be long.
+    assert counted == {
+        *("NoUserAgent_HEADER", "UserAgent_BadBots_HEADER", "SizeRestrictions_QUERYSTRING"),
+        *("SizeRestrictions_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY"),
+        "CrossSiteScripting_BODY",
+    }
+
+
+def test_the_table_of_common_rules_has_every_documented_rule_with_a_reason() -> None:
+    # AWS WAF Developer Guide, "Baseline rule groups", Core rule set.
+    documented = {
+        *("NoUserAgent_HEADER", "UserAgent_BadBots_HEADER"),
+        *(f"SizeRestrictions_{part}" for part in ("QUERYSTRING", "Cookie_HEADER", "BODY", "URIPATH")),
+        *(f"EC2MetaDataSSRF_{part}" for part in ("BODY", "COOKIE", "URIPATH", "QUERYARGUMENTS")),
+        *(f"GenericLFI_{part}" for part in ("QUERYARGUMENTS", "URIPATH", "BODY")),
+        *(f"RestrictedExtensions_{part}" for part in ("URIPATH", "QUERYARGUMENTS")),
+        *(f"GenericRFI_{part}" for part in ("QUERYARGUMENTS", "BODY", "URIPATH")),
+        *(f"CrossSiteScripting_{part}" for part in ("COOKIE", "QUERYARGUMENTS", "BODY", "URIPATH")),
+    }
+
+    assert set(COMMON_RULES) == documented
+    assert {action for action, _ in COMMON_RULES.values()} == {"block", "count"}
+    assert all(reason for _, reason in COMMON_RULES.values())
+
+
+def test_the_firewalls_limit_lets_one_address_use_all_of_the_throttle_and_then_asks_it_to_wait(
+    synthesize: Synthesize,
+) -> None:
+    template = synthesize(waf=True, throttle={"rate_per_second": 7, "burst": 11})
+
+    (web_acl,) = template.find_resources("AWS::WAFv2::WebACL").values()
+    (rule,) = (rule for rule in web_acl["Properties"]["Rules"] if rule["Name"] == "RequestsPerAddress")
+    limit = 7 * 60 + 11
+    assert rule["Statement"]["RateBasedStatement"] == {
+        "AggregateKeyType": "IP",
+        "EvaluationWindowSec": 60,
+        "Limit": limit,
+    }
+    response = rule["Action"]["Block"]["CustomResponse"]
+    assert response["ResponseCode"] == 429
+    assert response["ResponseHeaders"] == [{"Name": "Retry-After", "Value": "60"}]
+    body = web_acl["Properties"]["CustomResponseBodies"][response["CustomResponseBodyKey"]]
+    assert body["ContentType"] == "APPLICATION_JSON"
+    document = json.loads(body["Content"])
+    assert list(document) == ["type", "title", "status", "detail"]
+    assert document["type"] == "urn:marketplace-metering:problem:too-many-requests"
+    assert document["status"] == 429
+    assert str(limit) in document["detail"]
+
+
+def test_the_idempotency_table_is_kept_under_a_name_that_the_next_deployment_finds(
+    template: Template,
+) -> None:
+    # CloudFormation imports only what has a literal name and is retained ("Import AWS resources into a
+    # CloudFormation stack automatically").
+    template.has_resource(
+        "AWS::DynamoDB::Table",
+        {
+            "DeletionPolicy": "Retain",
+            "UpdateReplacePolicy": "Retain",
+            "Properties": Match.object_like(
+                {
+                    "TableName": f"{STACK_NAME}-idempotency",
+                    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+                }
+            ),
+        },
+    )
+
+
+def test_names_are_left_to_cloudformation_or_begin_with_the_stacks_so_that_two_stacks_fit_one_account(
+    template: Template,
+) -> None:
     names = ("FunctionName", "RoleName", "TableName", "PolicyName")
     fixed = {
         f"{logical_id}.{name}": resource["Properties"][name]
@@ -263,5 +350,6 @@ def test_names_are_left_to_cloudformation_so_that_two_stacks_fit_one_account(tem
         for name in names
         if isinstance(resource.get("Properties", {}).get(name), str)
         and resource["Type"] != "AWS::IAM::Policy"
+        and not resource["Properties"][name].startswith(f"{STACK_NAME}-")
     }
     assert fixed == {}
