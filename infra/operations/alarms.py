@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from infra.operations.metrics import PERIOD, count_of
+from infra.operations.metrics import PERIOD, count_of, records_marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _FEW_REQUESTS = 20
 """Below so many requests in five minutes a rate says little: they count as this many, so one error is 5 %."""
+_SILENCE = Duration.minutes(90)
+"""Half of the three hours after which a job that marks nothing is silent; longer than one run takes."""
+_JOB_PAGE_RECORDS = 6_000
+"""What the hourly job reads in an hour: one page of 1 MB, at 171 bytes for a record of one dimension."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,17 @@ class _AlarmSpec:
     threshold: float
     meaning: str
     periods: int = 1
+    # Without traffic there is no data, and nothing to alarm about.
+    missing_data: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING
 
 
 def create_alarms(
-    scope: Construct, functions: Sequence[MeteringFunction], api: MeteringApi, *, metric_math: bool
+    scope: Construct,
+    functions: Sequence[MeteringFunction],
+    api: MeteringApi,
+    metering_table_name: str,
+    *,
+    metric_math: bool,
 ) -> list[cloudwatch.Alarm]:
     """Create the CloudWatch alarms.
 
@@ -45,6 +57,8 @@ def create_alarms(
         The functions to watch.
     api : MeteringApi
         The API to watch.
+    metering_table_name : str
+        The quickstart's table, whose hourly job to watch.
     metric_math : bool
         Whether to create the alarms on expressions over several metrics.
     """
@@ -57,15 +71,14 @@ def create_alarms(
             threshold=spec.threshold,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             evaluation_periods=spec.periods,
-            # Without traffic there is no data, and nothing to alarm about.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=spec.missing_data,
         )
-        for spec in _alarm_specs(functions, api)
+        for spec in (*_api_alarms(functions, api), *_job_alarms(metering_table_name))
         if metric_math or isinstance(spec.metric, cloudwatch.Metric)
     ]
 
 
-def _alarm_specs(functions: Sequence[MeteringFunction], api: MeteringApi) -> Iterator[_AlarmSpec]:
+def _api_alarms(functions: Sequence[MeteringFunction], api: MeteringApi) -> Iterator[_AlarmSpec]:
     stage = api.rest_api.deployment_stage
     error_rate = cloudwatch.MathExpression(
         expression=f"100 * errors / IF(requests < {_FEW_REQUESTS}, {_FEW_REQUESTS}, requests)",
@@ -108,3 +121,52 @@ def _alarm_specs(functions: Sequence[MeteringFunction], api: MeteringApi) -> Ite
             spec.slow_seconds * 1000,
             f"One request in a hundred took over {spec.slow_seconds} s.",
         )
+
+
+def _job_alarms(metering_table_name: str) -> Iterator[_AlarmSpec]:
+    """Yield the alarms on the quickstart's hourly job.
+
+    An alarm on a metric of DynamoDB keeps its state where data is missing, whatever it is told
+    ("PutMetricAlarm", Amazon CloudWatch API Reference); both alarms build on that.
+    """
+    # x - DIFF(x) is x of the period before; CloudWatch retrieves more data points than it evaluates ("Alarm
+    # evaluation", Amazon CloudWatch User Guide). The expression is 0 if the job marked records in a period;
+    # 1 if it marked none in this period and the one before, though records had come in by then; and else
+    # there is no data: the alarm stays on while nobody inserts, until the job marks something.
+    silent = cloudwatch.MathExpression(
+        expression="IF(FILL(marked, 0) > 0, 0, "
+        "IF((FILL(inserted, 0) - DIFF(FILL(inserted, 0)) > 0)"
+        " AND (FILL(marked, 0) - DIFF(FILL(marked, 0)) == 0), 1))",
+        using_metrics={
+            "inserted": count_of("RecordsInserted", period=_SILENCE),
+            "marked": records_marked(metering_table_name, period=_SILENCE),
+        },
+        label="1: records wait, and none was marked",
+        period=_SILENCE,
+    )
+    # Over the longest window an alarm may have. What was inserted before it and marked in it makes the
+    # difference too small, never too large.
+    day = Duration.days(1)
+    backlog = cloudwatch.MathExpression(
+        expression="inserted - marked",
+        using_metrics={
+            "inserted": count_of("RecordsInserted", period=day),
+            "marked": records_marked(metering_table_name, period=day),
+        },
+        label="Records inserted and not marked",
+        period=day,
+    )
+    yield _AlarmSpec(
+        "HourlyJobSilent",
+        silent,
+        0,
+        "Records came in, and the quickstart's hourly job has marked none for three hours.",
+        missing_data=cloudwatch.TreatMissingData.IGNORE,
+    )
+    yield _AlarmSpec(
+        "PendingBacklog",
+        backlog,
+        _JOB_PAGE_RECORDS,
+        "More records wait than the quickstart's hourly job reads in an hour.",
+        missing_data=cloudwatch.TreatMissingData.IGNORE,
+    )

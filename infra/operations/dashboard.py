@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from infra.operations.metrics import PERIOD, count_of
+from infra.operations.metrics import PERIOD, count_of, records_marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from infra.api.metering_api import MeteringApi
     from infra.metering_function import MeteringFunction
 
+_THIRD = 8
 _HALF = 12
 _WHOLE = 24
 _HEIGHT = 6
@@ -61,6 +62,13 @@ def create_dashboard(
             ("index of pending records", {"GlobalSecondaryIndexName": _PENDING_INDEX}),
         )
     ]
+    inserted = count_of("RecordsInserted", "inserted")
+    waiting = cloudwatch.MathExpression(
+        expression="RUNNING_SUM(FILL(inserted, 0) - FILL(marked, 0))",
+        using_metrics={"inserted": inserted, "marked": records_marked(metering_table_name)},
+        label="inserted and not marked",
+        period=PERIOD,
+    )
     rows: list[list[cloudwatch.IWidget]] = [
         [
             cloudwatch.TextWidget(
@@ -104,16 +112,21 @@ def create_dashboard(
             ),
         ],
         [
-            _graph("Records inserted", [count_of("RecordsInserted", "records inserted")]),
+            _graph(
+                "Records inserted, and marked by the hourly job",
+                [inserted, records_marked(metering_table_name, "marked as metered or failed")],
+            ),
+            _graph("Inserted minus marked, since the graph's start", [waiting], minimum=None),
+        ],
+        [
             _graph(
                 "Requests that were repeated or cut short",
                 [
                     count_of("Replays", "replays: nothing was written twice"),
                     count_of("IncompleteRequests", "incomplete: the caller has to resume"),
                 ],
+                width=_THIRD,
             ),
-        ],
-        [
             _graph(
                 "Throttling",
                 [
@@ -124,18 +137,21 @@ def create_dashboard(
                     count_of("ThrottledChunks", "chunks that DynamoDB throttled"),
                     count_of("SlotsMoved", "records moved by a millisecond"),
                 ],
+                width=_THIRD,
             ),
-            _graph("Writes that DynamoDB throttled", throttled_writes),
+            _graph("Writes that DynamoDB throttled", throttled_writes, width=_THIRD),
         ],
     ]
     return cloudwatch.Dashboard(scope, "Dashboard", default_interval=Duration.hours(12), widgets=rows)
 
 
-def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+def _graph(
+    title: str, metrics: Sequence[cloudwatch.IMetric], *, width: int = _HALF, minimum: float | None = 0
+) -> cloudwatch.GraphWidget:
     return cloudwatch.GraphWidget(
         title=title,
         left=list(metrics),
-        left_y_axis=cloudwatch.YAxisProps(min=0, show_units=False),
-        width=_HALF,
+        left_y_axis=cloudwatch.YAxisProps(min=minimum, show_units=False),
+        width=width,
         height=_HEIGHT,
     )

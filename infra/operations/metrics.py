@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 PERIOD = Duration.minutes(5)
 
 
-def count_of(metric_name: str, label: str | None = None) -> cloudwatch.Metric:
+def count_of(metric_name: str, label: str | None = None, period: Duration = PERIOD) -> cloudwatch.Metric:
     """Return the sum of a custom metric emitted by the functions.
 
     Parameters
@@ -17,12 +17,42 @@ def count_of(metric_name: str, label: str | None = None) -> cloudwatch.Metric:
         Its name in ``src/metering_handlers``.
     label : str | None
         Name in a graph.
+    period : Duration
+        Length of a data point.
     """
     return cloudwatch.Metric(
         namespace="MarketplaceMetering",
         metric_name=metric_name,
         dimensions_map={"service": "metering-api"},
         statistic="Sum",
-        period=PERIOD,
+        period=period,
+        label=label,
+    )
+
+
+def records_marked(
+    metering_table_name: str, label: str | None = None, period: Duration = PERIOD
+) -> cloudwatch.Metric:
+    """Return the number of records that the hourly job has marked as metered or failed.
+
+    Only the job calls UpdateItem on the metering table, once for each record. ``SuccessfulRequestLatency``
+    has one sample for each successful call ("DynamoDB metrics and dimensions", Amazon DynamoDB Developer
+    Guide).
+
+    Parameters
+    ----------
+    metering_table_name : str
+        The quickstart's table.
+    label : str | None
+        Name in a graph.
+    period : Duration
+        Length of a data point.
+    """
+    return cloudwatch.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name="SuccessfulRequestLatency",
+        dimensions_map={"TableName": metering_table_name, "Operation": "UpdateItem"},
+        statistic="SampleCount",
+        period=period,
         label=label,
     )

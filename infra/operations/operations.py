@@ -56,7 +56,7 @@ class Operations(Construct):
         super().__init__(scope, construct_id)
         topic = self._topic(config.alarm_email)
         is_local = self.node.try_get_context(LOCAL_CLOUD) == "true"
-        alarms = create_alarms(self, functions, api, metric_math=not is_local)
+        alarms = create_alarms(self, functions, api, config.metering_table_name, metric_math=not is_local)
         for alarm in alarms:
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))
