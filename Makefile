@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo local test test-unit test-faults test-contract test-integration bench \
-	openapi docs lint format synth deploy diff destroy
+	openapi docs lint format lock synth deploy diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -12,7 +12,7 @@ VENV_READY := $(VENV)/.ready
 CDK_READY := node_modules/.ready
 EXAMPLES_READY := examples/node_modules/.ready
 TOOLS_READY := tools/node_modules/.ready
-REQUIREMENTS := requirements.txt src/requirements.txt usage/requirements.txt requirements-dev.txt
+REQUIREMENTS := requirements.txt src/requirements.in usage/requirements.txt requirements-dev.txt
 RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
 RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
 
@@ -70,6 +70,10 @@ format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+lock: $(VENV_READY) ## Lock what the functions ship with after a change of src/requirements.in; ARGS=--upgrade renews all of it
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		src/requirements.in -o src/requirements.txt $(ARGS)
+
 synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 	@$(CDK) synth $(ARGS)
 
@@ -86,10 +90,10 @@ destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; tables and log
 	@$(CDK) destroy $(ARGS)
 	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed; make deploy finds the tables again.'
 
-# A .venv made by hand is used, unless its Python is too old.
+# A .venv made by hand is used, unless its Python is too old. Python 3.13, the functions' own, is preferred.
 $(VENV_READY): $(REQUIREMENTS)
 	@$(PYTHON) -c '$(RECENT_PYTHON)' 2>/dev/null || { \
-		for python in python3 python3.13 python3.12 python3.11; do \
+		for python in python3.13 python3 python3.12 python3.11; do \
 			if $$python -c '$(RECENT_PYTHON)' 2>/dev/null; then found=$$python; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \

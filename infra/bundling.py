@@ -1,11 +1,8 @@
-"""What the functions ship with: the handlers, and what they import, installed by pip without Docker."""
+"""The functions' bundle: the handlers and what they import, installed by pip without Docker."""
 
 from __future__ import annotations
 
-import compileall
 import hashlib
-import py_compile
-import re
 import shutil
 import subprocess
 import sys
@@ -14,18 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import jsii
-from aws_cdk import BundlingOptions, ILocalBundling
+from aws_cdk import Annotations, BundlingOptions, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 
+from infra import byte_code
+from infra.byte_code import CompilationError, Interpreter, compile_bundle, find_interpreter
 from infra.config import Architecture
 
 if TYPE_CHECKING:
-    from constructs import Node
+    from constructs import Construct, Node
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 REQUIREMENTS = SOURCE / "requirements.txt"
+"""The lock: every package that ships, by version and hash (make lock)."""
 PACKAGE = SOURCE / "metering_handlers"
 
+RULES = (Path(__file__), Path(byte_code.__file__))
+"""The modules that decide how the bundle is made."""
+
+# What Lambda can read, whatever the umask of whoever deploys: its functions run as another user
+# (Lambda Developer Guide, "Permissions for files in the deployment package").
+_FILE_MODE = 0o644
+_DIRECTORY_MODE = 0o755
 
 # Parts of the dependencies that the functions never import.
 _NOT_SHIPPED = (
@@ -82,48 +89,58 @@ class Target:
         )
 
 
-def function_code(target: Target) -> lambda_.Code:
-    """Make the code that the functions share.
+def function_code(scope: Construct, target: Target) -> lambda_.Code:
+    """Return the code that the functions share.
 
-    The asset's hash depends on the source, its requirements and the target, and on nothing else: not on when,
-    or on which machine, pip ran.
+    The asset's hash covers what decides the bundle's bytes: the source, the lock, the target, the compiler of
+    the byte code, and the rules of bundling. It does not depend on when, or on which machine, pip ran.
 
     Parameters
     ----------
+    scope : Construct
+        Construct that is warned where the machine has no interpreter to compile byte code with.
     target : Target
         What the functions will run on.
     """
+    interpreter = find_interpreter(target.python_version)
+    if interpreter is None:
+        Annotations.of(scope).add_warning_v2(
+            "metering:no-byte-code",
+            f"No Python {target.python_version} was found on this machine, so the functions ship without "
+            "byte code, and their cold starts take about twice as long. Install it, for example with "
+            f"`uv python install {target.python_version}`, and deploy again.",
+        )
     return lambda_.Code.from_asset(
         str(SOURCE),
-        asset_hash=_fingerprint(target),
+        asset_hash=_fingerprint(target, interpreter),
         bundling=BundlingOptions(
             # Named because CDK asks for it; the local bundling below succeeds or raises.
             image=lambda_.Runtime.PYTHON_3_13.bundling_image,
-            local=_LocalBundling(target),
+            local=_LocalBundling(target, interpreter),
         ),
     )
 
 
-def bundle(target: Target, output: Path) -> None:
+def bundle(target: Target, interpreter: Interpreter | None, output: Path) -> None:
     """Put what the functions ship with into a directory.
 
     Parameters
     ----------
     target : Target
         What the functions will run on.
+    interpreter : Interpreter | None
+        Compiler of the byte code that makes cold starts faster; without one, sources are shipped alone.
     output : Path
         An existing, empty directory.
-
-    A deployer whose Python is the target's ships byte code too, which makes cold starts faster.
 
     Raises
     ------
     BundlingError
-        If pip cannot install the requirements for the target.
+        If pip cannot install the locked requirements for the target, or a module does not compile.
     """
     command = [
         *(sys.executable, "-m", "pip", "install"),
-        *("--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"),
+        *("--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--require-hashes"),
         *("--requirement", str(REQUIREMENTS), "--target", str(output)),
         *("--platform", target.platform, "--python-version", target.python_version),
         *("--implementation", "cp", "--only-binary=:all:"),
@@ -143,42 +160,32 @@ def bundle(target: Target, output: Path) -> None:
             else:
                 path.unlink()
     shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    # Byte code is of one Python version, so only the target's own Python can make it.
-    if target.python_version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        _compile(output)
+    if interpreter:
+        try:
+            compile_bundle(interpreter, output, PACKAGE.name)
+        except CompilationError as error:
+            raise BundlingError(str(error)) from error
+    for path in [output, *output.rglob("*")]:
+        path.chmod(_DIRECTORY_MODE if path.is_dir() else _FILE_MODE)
 
 
-def _compile(output: Path) -> None:
-    """Add byte code: Lambda's file system is read-only, so every start would compile everything anew.
-
-    It is not checked against sources, whose times Lambda's archive does not keep. It takes the place of the
-    dependencies' sources; our own stay, so that tracebacks show them.
-    """
-    is_ours = re.compile(rf"{re.escape(str(output / PACKAGE.name))}[/\\]")
-    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(output / PACKAGE.name, quiet=1, invalidation_mode=unchecked)
-    compileall.compile_dir(
-        output, quiet=1, invalidation_mode=unchecked, legacy=True, rx=is_ours, stripdir=str(output)
-    )
-    for byte_code in output.rglob("*.pyc"):
-        if byte_code.parent.name != "__pycache__":
-            byte_code.with_suffix(".py").unlink()
-
-
-def _fingerprint(target: Target) -> str:
-    digest = hashlib.sha256(f"{target.platform}\n{target.python_version}\n".encode())
-    for path in [REQUIREMENTS, *sorted(PACKAGE.rglob("*.py"))]:
+def _fingerprint(target: Target, interpreter: Interpreter | None) -> str:
+    compiler = interpreter.version if interpreter else None
+    digest = hashlib.sha256(f"{target.platform}\n{target.python_version}\n{compiler}\n".encode())
+    for path in [*RULES, REQUIREMENTS, *sorted(PACKAGE.rglob("*.py"))]:
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(SOURCE).as_posix()}\n{len(content)}\n".encode())
+        name = path.name if path in RULES else path.relative_to(SOURCE).as_posix()
+        digest.update(f"{name}\n{len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, interpreter: Interpreter | None) -> None:
         self._target = target
+        self._interpreter = interpreter
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
-        bundle(self._target, Path(output_dir))
+        bundle(self._target, self._interpreter, Path(output_dir))
         return True

@@ -15,6 +15,7 @@ from statistics import median, quantiles
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from infra.bundling import REQUIREMENTS, Target, bundle
+from infra.byte_code import find_interpreter
 from tools.benchmarks.chart import draw
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def main() -> None:
         shipped.mkdir()
         _say("bundling the functions")
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        bundle(Target(f"manylinux2014_{platform.machine()}", version), shipped)
+        bundle(Target(f"manylinux2014_{platform.machine()}", version), find_interpreter(version), shipped)
         environment = _environment(shipped, endpoint_url)
         results = {
             **_cold_starts(environment),

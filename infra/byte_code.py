@@ -1,0 +1,133 @@
+"""Byte code for the bundle, compiled by whichever interpreter of the right version the machine has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SAY_VERSION = "import platform, sys; print(sys.implementation.name, platform.python_version())"
+
+
+class CompilationError(RuntimeError):
+    """The bundle could not be compiled; the message has the compiler's output."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A CPython on this machine.
+
+    Parameters
+    ----------
+    executable : Path
+        Its program.
+    version : str
+        Full version, such as ``3.13.9``.
+    """
+
+    executable: Path
+    version: str
+
+
+def find_interpreter(python_version: str) -> Interpreter | None:
+    """Find an interpreter whose byte code the given version runs.
+
+    Byte code is bound to the minor version. The running interpreter is preferred, then the one on the path,
+    then those that uv and pyenv have installed.
+
+    Parameters
+    ----------
+    python_version : str
+        Major and minor version, such as ``3.13``.
+
+    Returns
+    -------
+    Interpreter | None
+        A released CPython of that version, or None if there is none.
+    """
+    wanted = re.compile(rf"cpython ({re.escape(python_version)}\.\d+)")
+    for executable in _candidates(python_version):
+        if found := wanted.fullmatch(_described(executable)):
+            return Interpreter(executable, found[1])
+    return None
+
+
+def compile_bundle(interpreter: Interpreter, output: Path, package: str) -> None:
+    """Add byte code: Lambda's file system is read-only, so every start would compile everything anew.
+
+    It is not checked against sources, whose times Lambda's archive does not keep. It takes the place of the
+    dependencies' sources; our own stay, so that tracebacks show them.
+
+    Parameters
+    ----------
+    interpreter : Interpreter
+        The compiler.
+    output : Path
+        Directory of the bundle.
+    package : str
+        Name of our own package in it.
+
+    Raises
+    ------
+    CompilationError
+        If a module does not compile.
+    """
+    is_ours = rf"{re.escape(str(output / package))}[/\\]"
+    _compileall(interpreter, output, str(output / package))
+    _compileall(interpreter, output, "-b", "-x", is_ours, str(output))
+    for byte_code in output.rglob("*.pyc"):
+        if byte_code.parent.name != "__pycache__":
+            byte_code.with_suffix(".py").unlink()
+
+
+def _compileall(interpreter: Interpreter, output: Path, *arguments: str) -> None:
+    # The bundle's own path is stripped, so that it does not become part of the bytes.
+    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(output)]
+    finished = subprocess.run(  # noqa: S603 - an interpreter of this machine
+        [str(interpreter.executable), "-I", "-m", "compileall", *options, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise CompilationError(
+            f"Python {interpreter.version} could not compile the bundle:\n{finished.stdout}"
+        )
+
+
+def _candidates(python_version: str) -> Iterator[Path]:
+    program = f"python{python_version}"
+    yield Path(sys.executable)
+    if on_path := shutil.which(program):
+        yield Path(on_path)
+    data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data_home / "uv" / "python")
+    yield from sorted(uv.glob(f"cpython-{python_version}.*/bin/{program}"))
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted(pyenv.glob(f"versions/{python_version}.*/bin/{program}"))
+
+
+@cache
+def _described(executable: Path) -> str:
+    """Return name and version of an interpreter, or nothing where it does not start, as pyenv's shims may."""
+    try:
+        finished = subprocess.run(  # noqa: S603 - an interpreter of this machine
+            [str(executable), "-I", "-c", _SAY_VERSION],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return finished.stdout.strip()
