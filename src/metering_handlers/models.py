@@ -156,6 +156,7 @@ MeteredDimensions = Annotated[
     Field(
         min_length=1,
         max_length=MAX_DIMENSIONS,
+        repr=False,
         description="What was used; each `dimension_name` once.",
     ),
     WrapValidator(_check_distinct),
@@ -186,7 +187,13 @@ class BulkUsage(BaseModel):
 
     buyers: Annotated[
         list[BuyerUsage],
-        Field(min_length=1, max_length=MAX_BUYERS, description="The entries; each becomes one record."),
+        Field(
+            min_length=1,
+            max_length=MAX_BUYERS,
+            # Powertools formats the arguments of each route for a debug message, at whatever log level.
+            repr=False,
+            description="The entries; each becomes one record.",
+        ),
     ]
 
 
