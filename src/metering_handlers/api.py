@@ -24,6 +24,7 @@ from metering_handlers.dynamodb import RETRYABLE_ERRORS
 from metering_handlers.problems import (
     MAX_LISTED_VIOLATIONS,
     ProblemError,
+    ProblemType,
     problem_response,
     violations,
 )
@@ -62,7 +63,7 @@ class MeteringResolver(APIGatewayRestResolver):
         return super().resolve(_normalized(event), context)
 
     def _answer(self, problem: ProblemError) -> Response[str]:
-        logger.append_keys(problem=problem.slug)
+        logger.append_keys(problem=problem.problem_type)
         return problem_response(problem, self.request_id)
 
     def _answer_violations(self, error: RequestValidationError) -> Response[str]:
@@ -74,33 +75,39 @@ class MeteringResolver(APIGatewayRestResolver):
         ):
             return self._answer(
                 ProblemError(
-                    HTTPStatus.BAD_REQUEST, "missing-body", "The request has no body; send a JSON object."
+                    HTTPStatus.BAD_REQUEST,
+                    ProblemType.MISSING_BODY,
+                    "The request has no body; send a JSON object.",
                 )
             )
         if locations & {"query", "header"}:
-            status, slug = HTTPStatus.BAD_REQUEST, "invalid-parameter"
+            status, problem_type = HTTPStatus.BAD_REQUEST, ProblemType.INVALID_PARAMETER
         else:
-            status, slug = HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"
+            status, problem_type = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST
         count = len(found)
         detail = f"The request breaks {count} rule(s); nothing was written. Correct what errors lists."
         if count > MAX_LISTED_VIOLATIONS:
             detail += f" Only the first {MAX_LISTED_VIOLATIONS} are listed."
-        return self._answer(ProblemError(status, slug, detail, errors=found[:MAX_LISTED_VIOLATIONS]))
+        return self._answer(ProblemError(status, problem_type, detail, errors=found[:MAX_LISTED_VIOLATIONS]))
 
     def _answer_unsupported_content_type(self, _: RequestUnsupportedContentType) -> Response[str]:
         detail = f"The body must be JSON: send it with Content-Type: {JSON_MEDIA_TYPE}."
-        return self._answer(ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+        return self._answer(
+            ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ProblemType.UNSUPPORTED_MEDIA_TYPE, detail)
+        )
 
     def _answer_undecodable_body(self, _: UnicodeDecodeError | binascii.Error) -> Response[str]:
         return self._answer(
             ProblemError(
-                HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not UTF-8 text; send JSON in UTF-8."
+                HTTPStatus.BAD_REQUEST,
+                ProblemType.MALFORMED_JSON,
+                "The body is not UTF-8 text; send JSON in UTF-8.",
             )
         )
 
     def _answer_not_found(self, _: NotFoundError) -> Response[str]:
         detail = "There is nothing at this path; see the API's three routes."
-        return self._answer(ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail))
+        return self._answer(ProblemError(HTTPStatus.NOT_FOUND, ProblemType.NOT_FOUND, detail))
 
     def _answer_client_error(self, error: ClientError) -> Response[str]:
         if error.response["Error"]["Code"] in RETRYABLE_ERRORS:
@@ -111,7 +118,7 @@ class MeteringResolver(APIGatewayRestResolver):
         return self._answer(
             ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "unavailable",
+                ProblemType.UNAVAILABLE,
                 "The metering table did not answer in time. Try again.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
@@ -120,7 +127,9 @@ class MeteringResolver(APIGatewayRestResolver):
     def _answer_unexpected(self, error: Exception) -> Response[str]:
         logger.exception("Unexpected error", exc_info=error)
         detail = "Something went wrong on our side. Quote the request id in instance to the operator."
-        return self._answer(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail))
+        return self._answer(
+            ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, ProblemType.INTERNAL_ERROR, detail)
+        )
 
 
 def lambda_handler_of(app: MeteringResolver) -> LambdaHandler:
@@ -180,17 +189,17 @@ def _load_json_object(text: str) -> dict[str, object]:
         )
     except json.JSONDecodeError as error:
         detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", detail) from error
+        raise ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail) from error
     except RecursionError as error:
         detail = "The body is nested too deeply; see the README for its form."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", detail) from error
+        raise ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail) from error
     except ValueError as error:
         # Python refuses to read integers of more than 4,300 digits.
         detail = "The body has a number with too many digits."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", detail) from error
+        raise ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail) from error
     if not isinstance(document, dict):
         detail = "The body must be a JSON object, { … }, not another JSON value."
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail)
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST, detail)
     return document
 
 
@@ -202,7 +211,7 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ProblemError(
             HTTPStatus.BAD_REQUEST,
-            "malformed-json",
+            ProblemType.MALFORMED_JSON,
             f"A JSON object in the body has the member {twice[:255]!r} twice.",
         )
     return members
@@ -210,5 +219,7 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> None:
     raise ProblemError(
-        HTTPStatus.BAD_REQUEST, "malformed-json", f"The body is not JSON: {name} is not a JSON number."
+        HTTPStatus.BAD_REQUEST,
+        ProblemType.MALFORMED_JSON,
+        f"The body is not JSON: {name} is not a JSON number.",
     )

@@ -20,7 +20,7 @@ from metering_handlers.api import (
 )
 from metering_handlers.metering_table import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
 from metering_handlers.models import MAX_IDEMPOTENCY_KEY_LENGTH, BuyerUsage
-from metering_handlers.problems import ProblemError
+from metering_handlers.problems import ProblemError, ProblemType
 from metering_handlers.record_writer import (
     WRITE_PARALLELISM,
     IncompleteWriteError,
@@ -94,7 +94,7 @@ def insert(
     except KeyReusedError as error:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
+            ProblemType.IDEMPOTENCY_KEY_REUSED,
             "This Idempotency-Key was used for another payload; nothing was written. Use a new key for it.",
         ) from error
     except IncompleteWriteError as error:
@@ -102,7 +102,7 @@ def insert(
         metrics.add_metric("IncompleteRequests", MetricUnit.Count, 1)
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "incomplete",
+            ProblemType.INCOMPLETE,
             f"The metering table took {error.written.records} of {len(usages)} record(s) in time. Send the "
             f"request again with the header Idempotency-Key: {key}; what is in is not written again.",
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},

@@ -24,7 +24,7 @@ from metering_handlers.models import (
     RecordStatus,
     SortOrder,
 )
-from metering_handlers.problems import ProblemError, Violation
+from metering_handlers.problems import ProblemError, ProblemType, Violation
 from metering_handlers.stored_records import shown
 
 QUERY_PARAMETERS = frozenset({"status", "from", "to", "order", "limit", "next_token"})
@@ -110,7 +110,7 @@ def _bad_parameter(name: str, code: str, detail: str) -> ProblemError:
     violation = Violation(location="query", pointer=f"/{name}", code=code, detail=detail)
     return ProblemError(
         HTTPStatus.BAD_REQUEST,
-        "invalid-parameter",
+        ProblemType.INVALID_PARAMETER,
         f"The query parameter {name} {detail}.",
         errors=[violation],
     )

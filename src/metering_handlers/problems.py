@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from http import HTTPStatus
 from typing import NotRequired, TypedDict
 
@@ -13,6 +14,40 @@ MAX_LISTED_VIOLATIONS = 1_000
 """Violations in one answer: 10,000 entries can break 250,000 rules, and Lambda's answers end at 6 MB."""
 _MAX_POINTER_TOKEN_LENGTH = 255
 """Characters of a member's name shown in a pointer: an unknown one may be megabytes long."""
+
+
+class ProblemType(StrEnum):
+    """Every problem type of the API, by the last part of its URI.
+
+    API Gateway's own answers use some of them too. ``infra/`` cannot import this list, so tests compare it
+    with the deployed gateway responses, and with ``docs/``.
+    """
+
+    MALFORMED_JSON = "malformed-json"
+    MISSING_BODY = "missing-body"
+    INVALID_PARAMETER = "invalid-parameter"
+    BAD_REQUEST = "bad-request"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not-found"
+    PAYLOAD_TOO_LARGE = "payload-too-large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    INVALID_REQUEST = "invalid-request"
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    TOO_MANY_REQUESTS = "too-many-requests"
+    INTERNAL_ERROR = "internal-error"
+    INCOMPLETE = "incomplete"
+    UNAVAILABLE = "unavailable"
+    GATEWAY_TIMEOUT = "gateway-timeout"
+
+    @property
+    def uri(self) -> str:
+        """The member ``type`` of a problem document."""
+        return f"urn:marketplace-metering:problem:{self}"
+
+    @property
+    def summary(self) -> str:
+        """The member ``title`` of a problem document."""
+        return self.replace("-", " ").capitalize()
 
 
 class Violation(TypedDict):
@@ -41,8 +76,8 @@ class ProblemError(Exception):
     ----------
     status : HTTPStatus
         The HTTP status.
-    slug : str
-        The problem's stable name; ``type`` is a URN made of it.
+    problem_type : ProblemType
+        The problem type.
     detail : str
         What was wrong and what to do, for the caller to read.
     errors : Sequence[Violation]
@@ -54,7 +89,7 @@ class ProblemError(Exception):
     """
 
     status: HTTPStatus
-    slug: str
+    problem_type: ProblemType
     detail: str
     errors: Sequence[Violation] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -64,8 +99,8 @@ class ProblemError(Exception):
 def problem_response(problem: ProblemError, request_id: str) -> Response[str]:
     """Render a problem as the answer to the request with that id."""
     document: dict[str, object] = {
-        "type": f"urn:marketplace-metering:problem:{problem.slug}",
-        "title": problem.slug.replace("-", " ").capitalize(),
+        "type": problem.problem_type.uri,
+        "title": problem.problem_type.summary,
         "status": problem.status.value,
         "detail": problem.detail,
         "instance": request_id,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.integration.http_calls import ONE_DIMENSION, count_all, listed, post, stored
+from tools.example_requests import INSERT_ONE
 from tools.local_cloud.api_client import send
 from tools.local_cloud.demo import log_line_of
 
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: "Api", customer: str) -> None:
-    payload = {
-        "metered_dimensions": [
-            {"dimension_name": "metered_1_id", "dimension_value": 10},
-            {"dimension_name": "metered_3_id", "dimension_value": 20},
-        ]
-    }
-
-    answer = post(api, f"/insertMeteringRecord/{customer}", payload)
+    answer = post(api, f"/insertMeteringRecord/{customer}", INSERT_ONE)
 
     assert (answer.status, answer.body) == (200, b"{}")
     (item,) = stored(api, customer)

@@ -6,20 +6,14 @@ import pytest
 
 from metering_handlers import insertion
 from tests.unit.lambda_calls import Api, buyer, usage
+from tools.example_requests import INSERT_MANY
 
 if TYPE_CHECKING:
     from tests.unit.conftest import StoredItems
 
 
 def test_the_seeds_example_the_same_customer_twice_gives_two_records(api: Api, stored: "StoredItems") -> None:
-    answer = api.insert_many(
-        {
-            "buyers": [
-                buyer("ExWoL3vTir2", metered_1_id=10, metered_2_id=20),
-                buyer("ExWoL3vTir2", metered_id_1=10, metered_3_id=20),
-            ]
-        }
-    )
+    answer = api.insert_many(INSERT_MANY)
 
     assert (answer.status, answer.body) == (200, {})
     assert sorted(item["create_timestamp"]["N"] for item in stored.all()) == [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.lambda_calls import REQUEST_ID, Api, usage
+from tools.example_requests import CUSTOMER, INSERT_ONE
 
 if TYPE_CHECKING:
     from tests.unit.conftest import StoredItems
@@ -17,12 +18,12 @@ ONE_DIMENSION = '{"metered_dimensions":[{"dimension_name":"m","dimension_value":
 def test_the_seeds_example_is_answered_with_an_empty_object_and_stored_as_the_job_reads_it(
     api: Api, stored: "StoredItems"
 ) -> None:
-    answer = api.insert_one("ExWoL3vTir2", usage(metered_1_id=10, metered_3_id=20))
+    answer = api.insert_one(CUSTOMER, INSERT_ONE)
 
     assert (answer.status, answer.body) == (200, {})
     assert stored.all() == [
         {
-            "customerIdentifier": {"S": "ExWoL3vTir2"},
+            "customerIdentifier": {"S": CUSTOMER},
             "create_timestamp": {"N": str(api.request_time)},
             "metering_pending": {"S": "true"},
             "dimension_usage": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import signal
 import sys
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.example_requests import CUSTOMER, INSERT_MANY_FILE, INSERT_ONE_FILE
 from tools.local_cloud.cloud import ACCESS_KEY, MINISTACK_LOG, SECRET_KEY, local_cloud
-from tools.local_cloud.demo import CUSTOMER, INSERT_MANY, INSERT_ONE, run_demo
+from tools.local_cloud.demo import run_demo
 from tools.local_cloud.deploy import API_FILE, Api, api_file, deploy, read_config
 from tools.local_cloud.steps import StepError, say, shown
 
@@ -70,11 +70,11 @@ def _stay_up(api: Api) -> None:
         " -H 'Content-Type: application/json'"
     )
     say("\nThe API is up. In another terminal:\n")
-    for path, payload in (
-        (f"/insertMeteringRecord/{CUSTOMER}", INSERT_ONE),
-        ("/insertMeteringRecords", INSERT_MANY),
+    for path, body in (
+        (f"/insertMeteringRecord/{CUSTOMER}", INSERT_ONE_FILE),
+        ("/insertMeteringRecords", INSERT_MANY_FILE),
     ):
-        say(f"{curl} -X POST {api.api_url}{path} --data {shlex.quote(json.dumps(payload))}\n")
+        say(f"{curl} {api.api_url}{path} --data {shlex.quote(f'@{shown(body)}')}\n")
     say(f"{curl} {api.api_url}/listMeteringRecords/{CUSTOMER}\n")
     say(f"{shown(API_FILE)} tells programs where it is. Ctrl-C stops it.")
     while True:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from infra.config import STACK_NAME
+from tools.example_requests import CUSTOMER, INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
 from tools.local_cloud.steps import StepError, say
 
@@ -20,38 +21,12 @@ if TYPE_CHECKING:
 
     from tools.local_cloud.deploy import Api
 
-CUSTOMER = "ExWoL3vTir2"
-INSERT_ONE = {
-    "metered_dimensions": [
-        {"dimension_name": "metered_1_id", "dimension_value": 10},
-        {"dimension_name": "metered_3_id", "dimension_value": 20},
-    ]
-}
-INSERT_MANY = {
-    "buyers": [
-        {
-            "customerIdentifier": CUSTOMER,
-            "metered_dimensions": [
-                {"dimension_name": "metered_1_id", "dimension_value": 10},
-                {"dimension_name": "metered_2_id", "dimension_value": 20},
-            ],
-        },
-        {
-            "customerIdentifier": CUSTOMER,
-            "metered_dimensions": [
-                {"dimension_name": "metered_id_1", "dimension_value": 10},
-                {"dimension_name": "metered_3_id", "dimension_value": 20},
-            ],
-        },
-    ]
-}
 IDEMPOTENCY_KEY = "demo-2026-11"
 
-# What the three records hold, in the order they were sent.
+# Usage of the three records, in the order in which they are inserted.
 _USAGE = [
-    {"metered_1_id": 10, "metered_3_id": 20},
-    {"metered_1_id": 10, "metered_2_id": 20},
-    {"metered_id_1": 10, "metered_3_id": 20},
+    {entry["dimension_name"]: entry["dimension_value"] for entry in buyer["metered_dimensions"]}
+    for buyer in (INSERT_ONE, *INSERT_MANY["buyers"])
 ]
 _LOG_SECONDS = 30
 _POLL_SECONDS = 0.5

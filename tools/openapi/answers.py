@@ -1,201 +1,281 @@
-"""What the API answers, as OpenAPI components.
+"""Answers of the API, as pydantic models with examples, and the OpenAPI components built from them.
 
-The functions render their answers themselves, because models for that would cost them time at their start.
-That what stands here is true is for the contract tests to show.
+The functions write their answers as plain dictionaries: these models would lengthen a cold start, so they are
+not shipped. Unit, contract and integration tests hold real answers to the document built from them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from metering_handlers.problems import MAX_LISTED_VIOLATIONS, PROBLEM_JSON
-from tools.local_cloud.demo import CUSTOMER
+from pydantic import BaseModel, Field, RootModel, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from metering_handlers.models import RecordStatus
+from metering_handlers.problems import MAX_LISTED_VIOLATIONS, PROBLEM_JSON, ProblemType
+from tools.example_requests import CUSTOMER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 JsonObject = dict[str, Any]
 
 _REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 _IDEMPOTENCY_KEY = "usage-2026-11-23T10"
 _TIMESTAMP = 1795446956551
-_KEY = {"customerIdentifier": CUSTOMER, "create_timestamp": _TIMESTAMP}
+_REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+class RecordKey(BaseModel):
+    """Key of a stored record."""
+
+    customerIdentifier: Annotated[str, Field(examples=[CUSTOMER])]  # noqa: N815 - the API's name for it
+    create_timestamp: Annotated[
+        int | float,
+        WithJsonSchema({"type": "number"}),
+        Field(
+            description="Time of the insert, in whole milliseconds since 1970-01-01T00:00:00Z. "
+            "Records that were not inserted through this API may have another number.",
+            examples=[_TIMESTAMP],
+        ),
+    ]
+
+
+class Inserted(BaseModel):
+    """Everything is stored."""
+
+    records: Annotated[
+        list[RecordKey],
+        Field(description="With `Prefer: return=representation`: one for each entry, in their order."),
+    ] = []
+
+
+class StoredUsage(BaseModel):
+    """Usage of one dimension."""
+
+    dimension: Annotated[
+        object,
+        Field(
+            description="The dimension's API identifier: a string, unless stored otherwise by hand.",
+            examples=["metered_1_id"],
+        ),
+    ]
+    value: Annotated[
+        object,
+        Field(
+            description="The quantity: a whole number, unless stored otherwise by hand.",
+            examples=[10],
+        ),
+    ]
+
+
+class MeteringRecord(RecordKey):
+    """A stored record. One that was stored by hand is shown as well as possible."""
+
+    dimension_usage: list[StoredUsage]
+    status: Annotated[
+        RecordStatus,
+        Field(
+            description="`pending` until the hourly job has sent it; then `metered`, or `failed` "
+            "if AWS Marketplace did not accept it.",
+        ),
+    ]
+    metering_response: Annotated[
+        object, Field(description="Response of BatchMeterUsage; null while the record is pending.")
+    ]
+    request_id: Annotated[
+        object,
+        Field(
+            description="Id of the request that inserted it; absent if it was not inserted through this API.",
+            examples=[_REQUEST_ID],
+        ),
+    ] = None
+
+
+class RecordPage(BaseModel):
+    """One page of a customer's records."""
+
+    records: list[MeteringRecord]
+    next_token: Annotated[
+        str | None, Field(description="Token of the next page; null if this is the last one.")
+    ]
+
+
+class Violation(BaseModel):
+    """One broken rule."""
+
+    location: Annotated[
+        Literal["body", "path", "query", "header"], Field(description="The part of the request.")
+    ]
+    pointer: Annotated[str, Field(description="Position in that part: a JSON pointer (RFC 6901).")]
+    code: Annotated[str, Field(description="The rule, for programs.")]
+    detail: Annotated[str, Field(description="What to change, for people.")]
+
+
+class Violations(
+    RootModel[Annotated[list[Violation], Field(min_length=1, max_length=MAX_LISTED_VIOLATIONS)]]
+):
+    """All the rules that the request breaks, up to the maximum number listed."""
+
+
+class Problem(BaseModel):
+    """Any answer but success (RFC 9457)."""
+
+    type: Annotated[
+        str, Field(description="The problem type, for programs.", json_schema_extra={"format": "uri"})
+    ]
+    title: Annotated[str, Field(description="The problem type, for people.")]
+    status: Annotated[int, Field(description="The HTTP status.")]
+    detail: Annotated[str, Field(description="What was wrong, and what to do.")]
+    instance: Annotated[str, Field(description="The request id; quote it to the operator.")]
+
+    @classmethod
+    def example(cls, kind: ProblemType, status: HTTPStatus, detail: str, **members: object) -> Self:
+        """Create an example of a problem type; ``members`` are those that this model adds."""
+        return cls.model_validate(
+            {
+                "type": kind.uri,
+                "title": kind.summary,
+                "status": status,
+                "detail": detail,
+                "instance": _REQUEST_ID,
+                **members,
+            }
+        )
+
+
+class InvalidRequest(Problem):
+    """A request that breaks rules."""
+
+    errors: Violations
+
+
+class Incomplete(Problem):
+    """A bulk request of which the table took a part only."""
+
+    inserted: Annotated[
+        int,
+        Field(ge=0, description="Number of records stored by a partially completed request."),
+    ]
+    idempotency_key: Annotated[
+        str,
+        Field(description="The `Idempotency-Key` with which to complete a partially completed request."),
+    ]
+
+
+class _AnswerSchema(GenerateJsonSchema):
+    """JSON Schema of answers: a member with a default may be absent, and nothing has a generated title."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        return inner | {"type": [inner["type"], "null"]}
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
+
+
+def _schemas(*models: type[BaseModel]) -> dict[str, JsonObject]:
+    """Return the schemas of models, and of the models that they refer to, by their names."""
+    _, document = models_json_schema(
+        [(model, "serialization") for model in models],
+        ref_template=_REF_TEMPLATE,
+        schema_generator=_AnswerSchema,
+    )
+    schemas: dict[str, JsonObject] = document["$defs"]
+    for schema in schemas.values():
+        del schema["title"]
+    return schemas
+
+
+SCHEMAS: dict[str, JsonObject] = _schemas(Inserted, RecordPage, Problem, Violations)
 
 HEADERS: JsonObject = {
     "IdempotentReplayed": {
-        "description": "There when nothing was written, because an earlier request with this "
-        "`Idempotency-Key` had stored it all.",
+        "description": "Present if nothing was written, because an earlier request with this "
+        "`Idempotency-Key` had stored everything.",
         "schema": {"const": "true", "type": "string"},
     },
     "PreferenceApplied": {
-        "description": "There when the request preferred `return=representation`, and got it.",
+        "description": "Present if the request preferred `return=representation`.",
         "schema": {"const": "return=representation", "type": "string"},
     },
     "RetryAfter": {
-        "description": "How many seconds to wait before the next try.",
+        "description": "Seconds to wait before the next attempt.",
         "schema": {"type": "integer", "minimum": 1},
         "example": 5,
     },
 }
 
-_RECORD_KEY: JsonObject = {
-    "customerIdentifier": {"type": "string", "examples": [CUSTOMER]},
-    "create_timestamp": {
-        "type": "number",
-        "description": "When it was inserted: whole milliseconds since 1970-01-01T00:00:00Z. "
-        "Records put there by hand may have another number.",
-        "examples": [_TIMESTAMP],
-    },
-}
 
-SCHEMAS: JsonObject = {
-    "RecordKey": {
-        "type": "object",
-        "description": "What identifies a stored record.",
-        "required": list(_RECORD_KEY),
-        "properties": _RECORD_KEY,
-    },
-    "Inserted": {
-        "type": "object",
-        "description": "Everything is stored.",
-        "properties": {
-            "records": {
-                "type": "array",
-                "description": "With `Prefer: return=representation`: one for each entry, in their order.",
-                "items": {"$ref": "#/components/schemas/RecordKey"},
+def _success(description: str, examples: Mapping[str, tuple[str, BaseModel]]) -> JsonObject:
+    """Create the answer with status 200; its examples are instances of one model, each with a summary."""
+    (model,) = {type(example) for _, example in examples.values()}
+    return {
+        "description": description,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _REF_TEMPLATE.format(model=model.__name__)},
+                "examples": {
+                    name: {"summary": summary, "value": _value(example)}
+                    for name, (summary, example) in examples.items()
+                },
             }
         },
-    },
-    "StoredUsage": {
-        "type": "object",
-        "description": "How much of one dimension was used.",
-        "required": ["dimension", "value"],
-        "properties": {
-            "dimension": {
-                "description": "The dimension's API identifier: a string, unless put otherwise by hand.",
-                "examples": ["metered_1_id"],
-            },
-            "value": {
-                "description": "The quantity: a whole number, unless put otherwise by hand.",
-                "examples": [10],
-            },
-        },
-    },
-    "MeteringRecord": {
-        "type": "object",
-        "description": "A stored record. One that was put there by hand is shown as well as it can be.",
-        "required": [*_RECORD_KEY, "dimension_usage", "status", "metering_response"],
-        "properties": {
-            **_RECORD_KEY,
-            "dimension_usage": {"type": "array", "items": {"$ref": "#/components/schemas/StoredUsage"}},
-            "status": {
-                "$ref": "#/components/schemas/RecordStatus",
-                "description": "`pending` until the hourly job has sent it; then `metered`, or `failed` "
-                "if AWS Marketplace did not take it.",
-            },
-            "metering_response": {
-                "description": "What BatchMeterUsage answered; null as long as the record is pending.",
-            },
-            "request_id": {
-                "description": "The request that inserted it; absent if it did not come by this API.",
-                "examples": [_REQUEST_ID],
-            },
-        },
-    },
-    "RecordPage": {
-        "type": "object",
-        "description": "One page of a customer's records.",
-        "required": ["records", "next_token"],
-        "properties": {
-            "records": {"type": "array", "items": {"$ref": "#/components/schemas/MeteringRecord"}},
-            "next_token": {
-                "type": ["string", "null"],
-                "description": "Where the next page starts; null if this is the last.",
-            },
-        },
-    },
-    "Problem": {
-        "type": "object",
-        "description": "Any answer but success (RFC 9457).",
-        "required": ["type", "title", "status", "detail", "instance"],
-        "properties": {
-            "type": {"type": "string", "format": "uri", "description": "Which problem it is, for programs."},
-            "title": {"type": "string", "description": "Which problem it is, for people."},
-            "status": {"type": "integer", "description": "The HTTP status."},
-            "detail": {"type": "string", "description": "What was wrong, and what to do."},
-            "instance": {"type": "string", "description": "The request's id; quote it to the operator."},
-        },
-    },
-    "Violation": {
-        "type": "object",
-        "description": "One broken rule.",
-        "required": ["location", "pointer", "code", "detail"],
-        "properties": {
-            "location": {
-                "type": "string",
-                "enum": ["body", "path", "query", "header"],
-                "description": "The part of the request.",
-            },
-            "pointer": {"type": "string", "description": "Where in that part: a JSON pointer (RFC 6901)."},
-            "code": {"type": "string", "description": "The rule, for programs."},
-            "detail": {"type": "string", "description": "What to change, for people."},
-        },
-    },
-    "Violations": {
-        "type": "array",
-        "description": f"All the rules that the request breaks, at most {MAX_LISTED_VIOLATIONS} of them.",
-        "minItems": 1,
-        "maxItems": MAX_LISTED_VIOLATIONS,
-        "items": {"$ref": "#/components/schemas/Violation"},
-    },
-}
+    }
 
-INSERTED: JsonObject = {
-    "description": "Everything is stored; or was, if the request repeats another.",
+
+def _value(example: BaseModel) -> JsonObject:
+    """Return an example as JSON, without the members that it leaves out."""
+    return example.model_dump(mode="json", exclude_unset=True)
+
+
+INSERTED: JsonObject = _success(
+    "Everything is stored, by this request or by an earlier one that it repeats.",
+    {
+        "empty": ("By default", Inserted()),
+        "representation": (
+            "With Prefer: return=representation",
+            Inserted(records=[RecordKey(customerIdentifier=CUSTOMER, create_timestamp=_TIMESTAMP)]),
+        ),
+    },
+) | {
     "headers": {
         "Idempotent-Replayed": {"$ref": "#/components/headers/IdempotentReplayed"},
         "Preference-Applied": {"$ref": "#/components/headers/PreferenceApplied"},
-    },
-    "content": {
-        "application/json": {
-            "schema": {"$ref": "#/components/schemas/Inserted"},
-            "examples": {
-                "empty": {"summary": "As a rule", "value": {}},
-                "representation": {
-                    "summary": "With Prefer: return=representation",
-                    "value": {"records": [_KEY]},
-                },
-            },
-        }
-    },
+    }
 }
 
-LISTED: JsonObject = {
-    "description": "One page of the customer's records; an empty one if there are none.",
-    "content": {
-        "application/json": {
-            "schema": {"$ref": "#/components/schemas/RecordPage"},
-            "examples": {
-                "page": {
-                    "summary": "A record that is still pending",
-                    "value": {
-                        "records": [
-                            {
-                                **_KEY,
-                                "dimension_usage": [
-                                    {"dimension": "metered_1_id", "value": 10},
-                                    {"dimension": "metered_3_id", "value": 20},
-                                ],
-                                "status": "pending",
-                                "metering_response": None,
-                                "request_id": _REQUEST_ID,
-                            }
+LISTED: JsonObject = _success(
+    "One page of the customer's records; an empty one if there are none.",
+    {
+        "page": (
+            "A record that is still pending",
+            RecordPage(
+                records=[
+                    MeteringRecord(
+                        customerIdentifier=CUSTOMER,
+                        create_timestamp=_TIMESTAMP,
+                        dimension_usage=[
+                            StoredUsage(dimension="metered_1_id", value=10),
+                            StoredUsage(dimension="metered_3_id", value=20),
                         ],
-                        "next_token": None,
-                    },
-                }
-            },
-        }
+                        status=RecordStatus.PENDING,
+                        metering_response=None,
+                        request_id=_REQUEST_ID,
+                    )
+                ],
+                next_token=None,
+            ),
+        )
     },
+) | {
     "links": {
         "nextPage": {
             "operationId": "listMeteringRecords",
@@ -209,190 +289,190 @@ LISTED: JsonObject = {
 }
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One problem that a status may stand for.
-
-    Parameters
-    ----------
-    slug : str
-        The problem's stable name.
-    detail : str
-        An example of what its answer says.
-    members : JsonObject | None
-        An example of its further members.
-    """
-
-    slug: str
-    detail: str
-    members: JsonObject | None = None
-
-
-def _violation(location: str, pointer: str, code: str, detail: str) -> JsonObject:
-    violation = {"location": location, "pointer": pointer, "code": code, "detail": detail}
-    return {"errors": [violation]}
-
-
-def _problem(status: HTTPStatus, description: str, *cases: _Case, retry_after: bool = False) -> JsonObject:
+def _problem(description: str, *examples: Problem, retry_after: bool = False) -> JsonObject:
+    """Create an answer from examples: one of each problem type that its status stands for."""
+    (status,) = {example.status for example in examples}
     members: JsonObject = {
-        "type": {"enum": [f"urn:marketplace-metering:problem:{case.slug}" for case in cases]},
-        "status": {"const": status.value},
+        "type": {"enum": [example.type for example in examples]},
+        "status": {"const": status},
     }
-    extra = {name: value for case in cases for name, value in (case.members or {}).items()}
-    if "errors" in extra:
-        members["errors"] = {"$ref": "#/components/schemas/Violations"}
-    if "inserted" in extra:
-        members["inserted"] = {
-            "type": "integer",
-            "minimum": 0,
-            "description": "Of a request cut short: how many of its records are stored.",
-        }
-        members["idempotency_key"] = {
-            "type": "string",
-            "description": "Of a request cut short: the `Idempotency-Key` to resume it with.",
-        }
+    for model in {type(example): None for example in examples}:
+        properties = _schemas(model)[model.__name__]["properties"]
+        members |= {name: properties[name] for name in properties.keys() - Problem.model_fields.keys()}
     response: JsonObject = {"description": description}
     if retry_after:
         response["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
     response["content"] = {
         PROBLEM_JSON: {
-            "schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": members}]},
-            "examples": {
-                case.slug: {
-                    "value": {
-                        "type": f"urn:marketplace-metering:problem:{case.slug}",
-                        "title": case.slug.replace("-", " ").capitalize(),
-                        "status": status.value,
-                        "detail": case.detail,
-                        "instance": _REQUEST_ID,
-                        **(case.members or {}),
-                    }
-                }
-                for case in cases
-            },
+            "schema": {"allOf": [{"$ref": _REF_TEMPLATE.format(model="Problem")}, {"properties": members}]},
+            "examples": {example.type.rpartition(":")[2]: {"value": _value(example)} for example in examples},
         }
     }
     return response
 
 
-_BAD_REQUEST = _Case("bad-request", "API Gateway could not take the request.")
-_BAD_HEADER = _Case(
-    "invalid-parameter",
-    "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
-    _violation("header", "/idempotency-key", "too_long", "must have at most 255 characters"),
+def _invalid(  # noqa: PLR0913, PLR0917 - the parts of a problem and of its violation
+    kind: ProblemType, status: HTTPStatus, location: str, pointer: str, code: str, detail: str
+) -> InvalidRequest:
+    """Create an example of a request that breaks one rule."""
+    return InvalidRequest.example(
+        kind,
+        status,
+        "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
+        errors=[{"location": location, "pointer": pointer, "code": code, "detail": detail}],
+    )
+
+
+_BAD_REQUEST = Problem.example(
+    ProblemType.BAD_REQUEST, HTTPStatus.BAD_REQUEST, "API Gateway could not take the request."
 )
-_BAD_QUERY = _Case(
-    "invalid-parameter",
-    "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
-    _violation("query", "/limit", "too_large", "must be at most 1000"),
+_UNAVAILABLE = Problem.example(
+    ProblemType.UNAVAILABLE,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The metering table did not answer in time. Try again.",
 )
-_BAD_BODY = _Case(
-    "invalid-request",
-    "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
-    _violation("body", "/metered_dimensions/0/dimension_value", "too_small", "must be at least 0"),
-)
-_BAD_PATH = _Case(
-    "invalid-request",
-    "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
-    _violation("path", "/customerIdentifier", "too_long", "must have at most 128 characters"),
-)
-_UNAVAILABLE = _Case("unavailable", "The metering table did not answer in time. Try again.")
 
 RESPONSES: JsonObject = {
     "InvalidInsert": _problem(
-        HTTPStatus.BAD_REQUEST,
-        "There is no body, it is not JSON, or a header is wrong. Nothing is written.",
-        _Case("missing-body", "The request has no body; send a JSON object."),
-        _Case("malformed-json", "The body is not JSON: Expecting value at line 1, column 1."),
-        _BAD_HEADER,
+        "The body is missing or not JSON, or a header is wrong. Nothing is written.",
+        Problem.example(
+            ProblemType.MISSING_BODY,
+            HTTPStatus.BAD_REQUEST,
+            "The request has no body; send a JSON object.",
+        ),
+        Problem.example(
+            ProblemType.MALFORMED_JSON,
+            HTTPStatus.BAD_REQUEST,
+            "The body is not JSON: Expecting value at line 1, column 1.",
+        ),
+        _invalid(
+            ProblemType.INVALID_PARAMETER,
+            HTTPStatus.BAD_REQUEST,
+            "header",
+            "/idempotency-key",
+            "too_long",
+            "must have at most 255 characters",
+        ),
         _BAD_REQUEST,
     ),
     "InvalidListing": _problem(
-        HTTPStatus.BAD_REQUEST, "A query parameter is wrong or unknown.", _BAD_QUERY, _BAD_REQUEST
+        "A query parameter is wrong or unknown.",
+        _invalid(
+            ProblemType.INVALID_PARAMETER,
+            HTTPStatus.BAD_REQUEST,
+            "query",
+            "/limit",
+            "too_large",
+            "must be at most 1000",
+        ),
+        _BAD_REQUEST,
     ),
     "Forbidden": _problem(
-        HTTPStatus.FORBIDDEN,
-        "The caller may not: unsigned, wrongly signed, without the permission, or without the key.",
-        _Case(
-            "forbidden",
+        "Access denied: no signature, a wrong one, no permission, or no API key.",
+        Problem.example(
+            ProblemType.FORBIDDEN,
+            HTTPStatus.FORBIDDEN,
             "Sign the request with AWS Signature Version 4, as an identity that may call execute-api:Invoke "
             "on this API.",
         ),
     ),
     "NotFound": _problem(
-        HTTPStatus.NOT_FOUND,
         "There is no such path.",
-        _Case("not-found", "There is nothing at this path; see the API's three routes."),
+        Problem.example(
+            ProblemType.NOT_FOUND,
+            HTTPStatus.NOT_FOUND,
+            "There is nothing at this path; see the API's three routes.",
+        ),
     ),
     "PayloadTooLarge": _problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The body is too large. Nothing is written.",
-        _Case("payload-too-large", "Split the request: its body must stay below 6 MB."),
+        Problem.example(
+            ProblemType.PAYLOAD_TOO_LARGE,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "Split the request: its body must stay below 6 MB.",
+        ),
     ),
     "UnsupportedMediaType": _problem(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body's content type is not JSON. Nothing is written.",
-        _Case(
-            "unsupported-media-type", "The body must be JSON: send it with Content-Type: application/json."
+        Problem.example(
+            ProblemType.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "The body must be JSON: send it with Content-Type: application/json.",
         ),
     ),
     "UnprocessableInsert": _problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "The body or the path breaks a rule, or the `Idempotency-Key` came with another body before. "
+        "The body or the path breaks a rule, or the `Idempotency-Key` was used for another payload. "
         "Nothing is written.",
-        _BAD_BODY,
-        _Case(
-            "idempotency-key-reused",
+        _invalid(
+            ProblemType.INVALID_REQUEST,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "body",
+            "/metered_dimensions/0/dimension_value",
+            "too_small",
+            "must be at least 0",
+        ),
+        Problem.example(
+            ProblemType.IDEMPOTENCY_KEY_REUSED,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
             "This Idempotency-Key was used for another payload; nothing was written. Use a new key for it.",
         ),
     ),
     "UnprocessableListing": _problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "The customer identifier breaks a rule.", _BAD_PATH
+        "The customer identifier breaks a rule.",
+        _invalid(
+            ProblemType.INVALID_REQUEST,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "path",
+            "/customerIdentifier",
+            "too_long",
+            "must have at most 128 characters",
+        ),
     ),
     "TooManyRequests": _problem(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "Too many requests a second, or in a day. Nothing is written.",
-        _Case("too-many-requests", "Slow down, and send the request again."),
+        "Too many requests per second or per day. Nothing is written.",
+        Problem.example(
+            ProblemType.TOO_MANY_REQUESTS,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "Slow down, and send the request again.",
+        ),
         retry_after=True,
     ),
     "InternalError": _problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
         "Something went wrong. To repeat an insert safely, send it with its `Idempotency-Key`; "
         "if it had none, with `instance` as its key.",
-        _Case(
-            "internal-error",
+        Problem.example(
+            ProblemType.INTERNAL_ERROR,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
             "Something went wrong on our side. Quote the request id in instance to the operator.",
         ),
     ),
     "BadGateway": _problem(
-        HTTPStatus.BAD_GATEWAY,
         "The function failed. To repeat an insert safely, see 500.",
-        _Case("internal-error", "The function has failed."),
+        Problem.example(ProblemType.INTERNAL_ERROR, HTTPStatus.BAD_GATEWAY, "The function has failed."),
         retry_after=True,
     ),
     "IncompleteInsert": _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "The table could not take all of it in time. `inserted` records are stored; the same request with "
+        "The table could not take all records in time. `inserted` records are stored; the same request with "
         "`idempotency_key` as its `Idempotency-Key` stores the rest.",
-        _Case(
-            "incomplete",
+        Incomplete.example(
+            ProblemType.INCOMPLETE,
+            HTTPStatus.SERVICE_UNAVAILABLE,
             "The metering table took 99 of 5000 record(s) in time. Send the request again with the header "
             f"Idempotency-Key: {_IDEMPOTENCY_KEY}; what is in is not written again.",
-            {"inserted": 99, "idempotency_key": _IDEMPOTENCY_KEY},
+            inserted=99,
+            idempotency_key=_IDEMPOTENCY_KEY,
         ),
         _UNAVAILABLE,
         retry_after=True,
     ),
-    "Unavailable": _problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "The table did not answer in time.",
-        _UNAVAILABLE,
-        retry_after=True,
-    ),
+    "Unavailable": _problem("The table did not answer in time.", _UNAVAILABLE, retry_after=True),
     "GatewayTimeout": _problem(
-        HTTPStatus.GATEWAY_TIMEOUT,
         "The function did not answer in time. To repeat an insert safely, see 500.",
-        _Case("gateway-timeout", "The function did not answer in time."),
+        Problem.example(
+            ProblemType.GATEWAY_TIMEOUT,
+            HTTPStatus.GATEWAY_TIMEOUT,
+            "The function did not answer in time.",
+        ),
         retry_after=True,
     ),
 }

@@ -16,7 +16,7 @@ from aws_lambda_powertools.event_handler.openapi.models import (
     Tag,
 )
 
-from tools.local_cloud.demo import INSERT_MANY, INSERT_ONE
+from tools.example_requests import INSERT_MANY, INSERT_ONE
 from tools.local_cloud.steps import PROJECT, shown
 from tools.openapi import answers
 

@@ -1,30 +1,53 @@
-"""API Gateway's own answers, in the contract."""
+"""API Gateway's own answers, and the problem types, in the contract."""
 
 import json
+import re
 
 from aws_cdk.assertions import Template
 
+from metering_handlers.problems import ProblemType
 from tests.unit.contract import DOCUMENT, resolved
+from tools.local_cloud.steps import PROJECT
+
+PREFIX = "urn:marketplace-metering:problem:"
+DOCUMENTED = {
+    (status, problem)
+    for item in DOCUMENT["paths"].values()
+    for operation in item.values()
+    for status, answer in operation["responses"].items()
+    for content in resolved(answer)["content"].values()
+    for part in content["schema"].get("allOf", [])
+    for problem in part.get("properties", {}).get("type", {}).get("enum", [])
+}
+"""Each status with the problem types that it may stand for."""
 
 
 def test_what_api_gateway_answers_is_documented(template: Template) -> None:
-    documented = {
-        (status, problem)
-        for item in DOCUMENT["paths"].values()
-        for operation in item.values()
-        for status, answer in operation["responses"].items()
-        for content in resolved(answer)["content"].values()
-        for part in content["schema"].get("allOf", [])
-        for problem in part.get("properties", {}).get("type", {}).get("enum", [])
+    answers = [
+        (response["Properties"]["StatusCode"], json.loads(text))
+        for response in template.find_resources("AWS::ApiGateway::GatewayResponse").values()
+        for text in response["Properties"]["ResponseTemplates"].values()
+    ]
+
+    assert answers
+    assert {(status, problem["type"]) for status, problem in answers} <= DOCUMENTED
+    titles = {problem_type.uri: problem_type.summary for problem_type in ProblemType}
+    assert all(problem["title"] == titles[problem["type"]] for _, problem in answers)
+
+
+def test_every_problem_type_is_in_the_document_and_none_besides() -> None:
+    assert {uri for _, uri in DOCUMENTED} == {problem_type.uri for problem_type in ProblemType}
+
+
+def test_the_table_of_problem_types_in_the_documentation_is_the_same() -> None:
+    text = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    _, _, table = text.partition(f"| status | type (`{PREFIX}…`)")
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:] if line.startswith("|")]
+    in_table = {
+        (status, f"{PREFIX}{name}")
+        for statuses, types in rows
+        for status in re.findall(r"\d{3}", statuses)
+        for name in re.findall(r"`(.+?)`", types)
     }
 
-    responses = template.find_resources("AWS::ApiGateway::GatewayResponse").values()
-    answered = {
-        (
-            response["Properties"]["StatusCode"],
-            json.loads(response["Properties"]["ResponseTemplates"]["application/json"])["type"],
-        )
-        for response in responses
-    }
-    assert answered
-    assert answered <= documented
+    assert in_table == DOCUMENTED
