@@ -18,7 +18,6 @@ from metering_handlers.api import (
     logger,
     metrics,
 )
-from metering_handlers.metering_table import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
 from metering_handlers.models import MAX_IDEMPOTENCY_KEY_LENGTH, BuyerUsage
 from metering_handlers.problems import ProblemError, ProblemType
 from metering_handlers.record_writer import (
@@ -28,6 +27,7 @@ from metering_handlers.record_writer import (
     RecordWriter,
     Written,
 )
+from metering_handlers.table_attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
 
 RETURN_REPRESENTATION = "return=representation"
 

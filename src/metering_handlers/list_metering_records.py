@@ -24,6 +24,7 @@ from metering_handlers.models import (
     RecordStatus,
     SortOrder,
 )
+from metering_handlers.outcomes import outcome_of
 from metering_handlers.problems import ProblemError, ProblemType, Violation
 from metering_handlers.stored_records import shown
 
@@ -101,7 +102,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
         following = tokens.encode(customerIdentifier, order, page.last_timestamp)
     logger.append_keys(records=len(page.items))
     metrics.add_metric("RecordsListed", MetricUnit.Count, len(page.items))
-    document = {"records": [shown(item) for item in page.items], "next_token": following}
+    document = {"records": [shown(item, outcome_of(item)) for item in page.items], "next_token": following}
     return Response(200, JSON_MEDIA_TYPE, json.dumps(document, ensure_ascii=False))
 
 

@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING
 
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from metering_handlers.models import RecordStatus, SortOrder
+from metering_handlers.table_attributes import (
+    CREATE_TIMESTAMP,
+    CUSTOMER_IDENTIFIER,
+    DIMENSION,
+    DIMENSION_USAGE,
+    HAS_FAILED,
+    IS_PENDING,
+    METERING_FAILED,
+    METERING_PENDING,
+    REQUEST_ID,
+    VALUE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,19 +36,6 @@ if TYPE_CHECKING:
     from metering_handlers.models import BuyerUsage
 
     Item = dict[str, AttributeValueTypeDef]
-
-# The table's attributes: the quickstart's names, and one of ours for tracing.
-CUSTOMER_IDENTIFIER = "customerIdentifier"
-CREATE_TIMESTAMP = "create_timestamp"
-DIMENSION_USAGE = "dimension_usage"
-DIMENSION = "dimension"
-VALUE = "value"
-METERING_PENDING = "metering_pending"
-METERING_FAILED = "metering_failed"
-METERING_RESPONSE = "metering_response"
-REQUEST_ID = "request_id"
-IS_PENDING: AttributeValueTypeDef = {"S": "true"}
-HAS_FAILED: AttributeValueTypeDef = {"BOOL": True}
 
 MAX_PAGE_BYTES = 3_000_000
 """DynamoDB answers gathered into one page; one more may add its 1 MB. Lambda's answers end at 6 MB."""

@@ -48,7 +48,7 @@ def test_an_inserted_record_is_listed_as_pending(api: Api) -> None:
     assert record == {
         "customerIdentifier": "c",
         "create_timestamp": api.request_time,
-        "dimension_usage": [{"dimension": "m", "value": 3}],
+        "dimension_usage": [{"dimension": "m", "value": 3, "status": "pending"}],
         "status": "pending",
         "metering_response": None,
     }
@@ -231,10 +231,10 @@ def test_odd_records_are_listed_as_well_as_they_can_be(api: Api, stored: "Stored
     assert nanoseconds["metering_response"] == '{"Quantity": NaN}'
     assert sorted(nanoseconds["request_id"]) == [1, 2]
     assert nanoseconds["dimension_usage"] == [
-        {"dimension": "m", "value": 1.5},
-        {"dimension": "m", "value": "7"},
-        {"dimension": None, "value": 12345678901234567890},
-        {"dimension": "AA==", "value": None},
+        {"dimension": "m", "value": 1.5, "status": "metered"},
+        {"dimension": "m", "value": "7", "status": "metered"},
+        {"dimension": None, "value": 12345678901234567890, "status": "metered"},
+        {"dimension": "AA==", "value": None, "status": "metered"},
     ]
     assert (huge["create_timestamp"], huge["metering_response"]) == (10**30, {"a": [1]})
 

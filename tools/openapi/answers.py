@@ -298,7 +298,7 @@ def _problem(description: str, *examples: Problem, retry_after: bool = False) ->
     }
     for model in {type(example): None for example in examples}:
         properties = _schemas(model)[model.__name__]["properties"]
-        members |= {name: properties[name] for name in properties.keys() - Problem.model_fields.keys()}
+        members |= {name: value for name, value in properties.items() if name not in Problem.model_fields}
     response: JsonObject = {"description": description}
     if retry_after:
         response["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}

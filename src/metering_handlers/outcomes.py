@@ -1,0 +1,217 @@
+"""Outcome of each record and dimension: pending, metered (billed) or failed, and the reason of a failure.
+
+The hourly job's flag ``metering_failed`` does not tell: one dimension that AWS Marketplace refused sets it
+for all of a customer's records of the hour, and dimensions returned in ``UnprocessedRecords``, which are
+never billed, do not set it. The stored answer of BatchMeterUsage tells; the flag is the last resort.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from metering_handlers.attribute_values import as_json
+from metering_handlers.models import RecordStatus
+from metering_handlers.table_attributes import (
+    DIMENSION,
+    DIMENSION_USAGE,
+    HAS_FAILED,
+    IS_PENDING,
+    METERING_FAILED,
+    METERING_PENDING,
+    METERING_RESPONSE,
+    VALUE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from metering_handlers.attribute_values import Json
+
+    Verdict = tuple[RecordStatus, str | None]
+    """A dimension's status, and the reason of a failure."""
+
+UNPROCESSED = "Unprocessed"
+"""Reason of a dimension in ``UnprocessedRecords``: BatchMeterUsage did not take it, the job drops it."""
+UNKNOWN = "Unknown"
+"""Reason where the record is flagged as failed and the stored answer does not say why."""
+
+_SUCCESS = "Success"
+_PENDING: Verdict = (RecordStatus.PENDING, None)
+_METERED: Verdict = (RecordStatus.METERED, None)
+_MAX_REASON_LENGTH = 128
+"""Characters. Statuses and exception names are shorter; longer text, put there by hand, is no reason."""
+_MAX_CONTAINERS = 500
+"""JSON arrays and objects in a text that is parsed; BatchMeterUsage's answer for 25 dimensions has 53.
+
+Deeper nesting than Python can serialize again would turn a listing into a 500.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionOutcome:
+    """Outcome of one dimension of a record.
+
+    Attributes
+    ----------
+    dimension : Json
+        The dimension's API identifier; a string unless inserted otherwise by hand.
+    value : Json
+        The quantity; an int unless inserted otherwise by hand.
+    status : RecordStatus
+        ``metered`` if it was billed.
+    reason : str | None
+        Of a failure only: BatchMeterUsage's status of the dimension (``CustomerNotSubscribed``,
+        ``DuplicateRecord``), an exception's code or name, `UNPROCESSED` or `UNKNOWN`.
+    """
+
+    dimension: Json
+    value: Json
+    status: RecordStatus
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Outcome of one record.
+
+    Attributes
+    ----------
+    status : RecordStatus
+        ``failed`` if any of its dimensions is.
+    dimensions : Sequence[DimensionOutcome]
+        In their stored order.
+    metering_response : Json
+        The stored answer, parsed, also where it is JSON within JSON; text that is not JSON as it is
+        stored. Records may share it: not to be changed.
+    """
+
+    status: RecordStatus
+    dimensions: Sequence[DimensionOutcome]
+    metering_response: Json
+
+
+def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
+    """Determine the outcome of a record and of each of its dimensions.
+
+    Parameters
+    ----------
+    item : Mapping[str, AttributeValueTypeDef]
+        The record as DynamoDB's low-level client returns it; any attribute may be missing or odd.
+    """
+    stored = item.get(METERING_RESPONSE)
+    answer = _parsed_answer(stored["S"]) if stored and "S" in stored else _Answer(as_json(stored))
+    if item.get(METERING_PENDING) == IS_PENDING:
+        default = _PENDING
+        named: Mapping[str, Verdict] = {}
+    else:
+        default = answer.of_others or (
+            (RecordStatus.FAILED, UNKNOWN) if item.get(METERING_FAILED) == HAS_FAILED else _METERED
+        )
+        named = answer.of_dimensions
+    dimensions = []
+    for entry in item.get(DIMENSION_USAGE, {}).get("L", ()):
+        fields = entry.get("M")
+        if fields is None:
+            continue
+        dimension = as_json(fields.get(DIMENSION))
+        status, reason = named.get(dimension, default) if isinstance(dimension, str) else default
+        dimensions.append(DimensionOutcome(dimension, as_json(fields.get(VALUE)), status, reason))
+    status = default[0]
+    if dimensions and status is not RecordStatus.PENDING:
+        any_failed = any(outcome.status is RecordStatus.FAILED for outcome in dimensions)
+        status = RecordStatus.FAILED if any_failed else RecordStatus.METERED
+    return Outcome(status, dimensions, answer.content)
+
+
+class _Answer:
+    """What the hourly job stored of BatchMeterUsage's answer.
+
+    Parameters
+    ----------
+    content : Json
+        The answer, parsed.
+
+    Attributes
+    ----------
+    of_dimensions : dict[str, Verdict]
+        Verdicts of the dimensions that the answer names.
+    of_others : Verdict | None
+        Verdict of all other dimensions: an exception's; None if the answer has none.
+    """
+
+    __slots__ = ("content", "of_dimensions", "of_others")
+
+    def __init__(self, content: Json) -> None:
+        self.content = content
+        self.of_dimensions: dict[str, Verdict] = {}
+        self.of_others: Verdict | None = None
+        if not isinstance(content, dict):
+            return
+        results, unprocessed = content.get("Results"), content.get("UnprocessedRecords")
+        if not isinstance(results, list) and not isinstance(unprocessed, list):
+            # The SDK's version 2 names an exception in "code", version 3 in "name".
+            if reason := _reason(content.get("code")) or _reason(content.get("name")):
+                self.of_others = (RecordStatus.FAILED, reason)
+            return
+        # A dimension belongs in here once. Of several entries Success counts most: usage that was billed
+        # must not be sent again.
+        for record in unprocessed if isinstance(unprocessed, list) else ():
+            if dimension := _dimension_of(record):
+                self.of_dimensions[dimension] = (RecordStatus.FAILED, UNPROCESSED)
+        for result in results if isinstance(results, list) else ():
+            if not isinstance(result, dict):
+                continue
+            dimension, status = _dimension_of(result.get("UsageRecord")), _reason(result.get("Status"))
+            if not dimension or not status or self.of_dimensions.get(dimension) == _METERED:
+                continue
+            self.of_dimensions[dimension] = _METERED if status == _SUCCESS else (RecordStatus.FAILED, status)
+
+
+def _dimension_of(usage_record: Json) -> str | None:
+    dimension = usage_record.get("Dimension") if isinstance(usage_record, dict) else None
+    return dimension if isinstance(dimension, str) else None
+
+
+def _reason(text: Json) -> str | None:
+    return text if isinstance(text, str) and 0 < len(text) <= _MAX_REASON_LENGTH else None
+
+
+# The job stores the same text with all of a customer's records of an hour.
+@lru_cache(maxsize=16)
+def _parsed_answer(text: str) -> _Answer:
+    content = _parsed(text)
+    # The job stores an exception as JSON text within JSON text.
+    return _Answer(_parsed(content) if isinstance(content, str) and content is not text else content)
+
+
+def _parsed(text: str) -> Json:
+    """Parse JSON; return text that is not JSON, or that an answer could not contain as JSON, as it is."""
+    if text.count("[") + text.count("{") > _MAX_CONTAINERS:
+        return text
+    try:
+        parsed: Json = json.loads(text, parse_float=_finite, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            # An escaped lone surrogate (RFC 8259, section 8.2) is text that UTF-8 cannot encode.
+            json.dumps(parsed, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return text
+    return parsed
+
+
+def _finite(text: str) -> float:
+    """Refuse a number beyond the doubles: JSON has no Infinity (RFC 8259, section 6)."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which JSON does not have (RFC 8259, section 6)."""
+    raise ValueError(name)
