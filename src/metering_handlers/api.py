@@ -15,7 +15,6 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestUnsupportedContentType,
     RequestValidationError,
 )
-from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
@@ -55,11 +54,11 @@ class MeteringResolver(APIGatewayRestResolver):
 
     @property
     def request_id(self) -> str:
-        """The API Gateway request id of the request being answered: what a caller quotes to the operator."""
-        return self.current_event.request_context.request_id or ""
+        """The id of the request being answered: what a caller quotes to the operator."""
+        return request_id_of(self.current_event, self.lambda_context)
 
     def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Answer one proxy event, however API Gateway has spelled its path."""
+        """Answer one proxy event, whatever base path leads to it and however its path is spelled."""
         return super().resolve(_normalized(event), context)
 
     def _answer(self, problem: ProblemError) -> Response[str]:
@@ -141,9 +140,10 @@ def lambda_handler_of(app: MeteringResolver) -> LambdaHandler:
         The resolver with the function's route.
     """
 
-    @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
+    @logger.inject_lambda_context(clear_state=True)
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         started = time.perf_counter()
+        logger.set_correlation_id(request_id_of(event, context))
         answer = app.resolve(event, context)
         logger.info(
             "Request answered",
@@ -159,15 +159,28 @@ def lambda_handler_of(app: MeteringResolver) -> LambdaHandler:
     return lambda_handler
 
 
+def request_id_of(event: Mapping[str, Any], context: LambdaContext) -> str:
+    """Return the request's id, which no client can choose.
+
+    A client sets ``requestId`` by sending ``X-Amzn-RequestId``, and may send the same one twice;
+    ``extendedRequestId`` is always API Gateway's own ("Variables for data transformations", Amazon API
+    Gateway Developer Guide). Clients find it in the response header ``x-amz-apigw-id``.
+    """
+    return event["requestContext"].get("extendedRequestId") or context.aws_request_id
+
+
 def _normalized(event: Mapping[str, Any]) -> dict[str, Any]:
     """Make path and content type what Powertools' routing and body parsing expect.
 
-    API Gateway may hand over a path decoded or not, and Powertools' ``<name>`` does not match a slash: all
-    after the route's name is percent-encoded here, whichever way it came, and decoded once when validated.
-    Powertools would also read forms, which this API does not take, and compares media types literally.
+    ``path`` begins with the base path of a custom domain; ``resource`` and ``pathParameters`` are the same
+    with and without one. API Gateway may hand over a parameter decoded or not, and Powertools' ``<name>``
+    does not match a slash: so the identifier is percent-encoded here, whichever way it came, and decoded once
+    when validated. Powertools would also read forms, which this API does not take, and compares media types
+    literally.
     """
-    _, route, *identifier = event["path"].split("/", 2)
-    path = "/".join(["", route, *(quote(part, safe="%", errors="surrogatepass") for part in identifier)])
+    path = event["resource"]
+    for name, value in (event["pathParameters"] or {}).items():
+        path = path.replace(f"{{{name}+}}", quote(value, safe="%", errors="surrogatepass"))
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if content_type := headers.get("content-type"):
         is_json = content_type.partition(";")[0].strip().lower() == JSON_MEDIA_TYPE

@@ -49,6 +49,11 @@ def _check_customer_identifier(value: str) -> str:
         raise PydanticCustomError(
             "not_printable_ascii", "must consist of printable ASCII characters without white space"
         )
+    if value.startswith("/") or value.endswith("/") or "//" in value:
+        # No buyer's identifier does: it is a slash too many in a URL, and nobody could bill that usage.
+        raise PydanticCustomError(
+            "misplaced_slash", "must not begin or end with a slash, or hold two slashes in a row"
+        )
     return value
 
 
@@ -64,7 +69,7 @@ CustomerIdentifier = Annotated[
             "123456789012",
             "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
         ],
-        json_schema_extra={"pattern": "^[!-$&-~]+$"},
+        json_schema_extra={"pattern": "^[!-$&-.0-~]+(/[!-$&-.0-~]+)*$"},
     ),
     AfterValidator(_check_customer_identifier),
 ]

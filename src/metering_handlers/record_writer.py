@@ -75,7 +75,9 @@ class Written:
     chunks : int
         Transactions the request takes.
     inserted : int
-        Records that this request itself has put there.
+        Records that are new: this invocation has put them there.
+    replayed : bool
+        Whether earlier requests with this key had written everything.
     retries : int
         Transactions tried again because DynamoDB throttled, met a conflict, or did not answer.
     throttled_chunks : int
@@ -87,6 +89,7 @@ class Written:
     create_timestamps: Sequence[int]
     chunks: int
     inserted: int
+    replayed: bool
     retries: int
     throttled_chunks: int
     slots_moved: int
@@ -95,11 +98,6 @@ class Written:
     def records(self) -> int:
         """How many of the request's records are in the table."""
         return len(self.create_timestamps)
-
-    @property
-    def replayed(self) -> bool:
-        """Whether earlier requests with this key had written everything."""
-        return self.inserted == 0
 
 
 @dataclass(frozen=True)
@@ -210,6 +208,7 @@ class _Write:
             create_timestamps=[timestamp for row in rows if row for timestamp in row.create_timestamps],
             chunks=len(self._chunks),
             inserted=self._counts["inserted"],
+            replayed=not self._counts["own_chunks"],
             retries=self._counts["retries"],
             throttled_chunks=self._counts["throttled_chunks"],
             slots_moved=self._counts["slots_moved"],
@@ -235,6 +234,7 @@ class _Write:
         token = str(uuid.uuid4())
         attempt = 0
         throttled = False
+        outcome_unknown = False
         while self._remaining_ms() > ATTEMPT_BUDGET_MS:
             row = Row(
                 key=self._key,
@@ -252,7 +252,7 @@ class _Write:
             except self._writer.client.exceptions.TransactionCanceledException as error:
                 row_reason, *reasons = error.response["CancellationReasons"]
                 if row_reason["Code"] == _CONDITION_FAILED:
-                    return self._found(Row.from_item(row_reason["Item"]))
+                    return self._found(Row.from_item(row_reason["Item"]), outcome_unknown=outcome_unknown)
                 codes = [reason["Code"] for reason in reasons]
                 if _CONDITION_FAILED in codes:
                     self._move_taken(slots, codes, usages)
@@ -268,11 +268,12 @@ class _Write:
                 if code not in RETRYABLE_ERRORS:
                     raise
                 throttled = throttled or code in THROTTLING_ERRORS
+                outcome_unknown = outcome_unknown or code not in THROTTLING_ERRORS
             except (BotoConnectionError, HTTPClientError, ResponseParserError):
-                # The outcome is unknown. The kept token makes DynamoDB tell a repeat from a second write.
-                pass
+                # The kept token makes DynamoDB tell a repeat from a second write.
+                outcome_unknown = True
             else:
-                self._count(inserted=len(usages), throttled_chunks=int(throttled))
+                self._count(inserted=len(usages), own_chunks=1, throttled_chunks=int(throttled))
                 return row
             attempt += 1
             self._back_off(attempt)
@@ -288,13 +289,14 @@ class _Write:
             actions.append({"Put": put_new(self._writer.metering_table, item)})
         return actions
 
-    def _found(self, row: Row) -> Row:
+    def _found(self, row: Row, *, outcome_unknown: bool) -> Row:
         """Take the row that was there for the chunk's."""
         if row.payload_hash != self._payload_hash:
             raise KeyReusedError
         if row.request_id == self._request_id:
-            # Ours: the token is forgotten by now, or Lambda runs the same event again.
-            self._count(inserted=len(row.create_timestamps))
+            # Not a replay: this invocation wrote it, of which it was not told, or Lambda runs the same event
+            # again, and the invocation before has counted the records.
+            self._count(own_chunks=1, inserted=len(row.create_timestamps) if outcome_unknown else 0)
         return row
 
     def _move_taken(self, slots: list[int], codes: Sequence[str], usages: Sequence[BuyerUsage]) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from metering_handlers import insert_metering_record, insert_metering_records, list_metering_records
+from tests.unit.proxy_event import EXTENDED_REQUEST_ID, as_json, proxy_event
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from metering_handlers.api import LambdaHandler
 
-REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 FUNCTION_TIME_MS = 29_000
 
 
@@ -50,8 +50,10 @@ class Api:
 
     def __init__(self) -> None:
         self.context = FakeContext()
-        # Each request has an id of its own; the first has REQUEST_ID.
-        self._ids = itertools.count(int(REQUEST_ID[-12:], 16))
+        # Each request has an id of its own; the first has EXTENDED_REQUEST_ID.
+        self._ids = itertools.chain(
+            [EXTENDED_REQUEST_ID], (f"JKJaXmPLvHc{number:04}=" for number in itertools.count())
+        )
         self.request_time = time.time_ns() // 1_000_000
 
     def insert_one(self, customer: str, body: object, headers: Mapping[str, str] | None = None) -> Answer:
@@ -78,31 +80,17 @@ class Api:
         query: Mapping[str, str | list[str]] | None = None,
     ) -> dict[str, Any]:
         """Build a proxy event; a body that is text goes as it is, another one as JSON."""
-        headers = {"Content-Type": "application/json"} | dict(headers or {})
-        multi_query = {
-            name: value if isinstance(value, list) else [value] for name, value in (query or {}).items()
-        }
-        route = path.split("/")[1]
-        return {
-            "resource": f"/{route}",
-            "path": path,
-            "httpMethod": method,
-            "headers": headers,
-            "multiValueHeaders": {name: [value] for name, value in headers.items()},
-            "queryStringParameters": {name: values[-1] for name, values in multi_query.items()} or None,
-            "multiValueQueryStringParameters": multi_query or None,
-            "pathParameters": None,
-            "stageVariables": None,
-            "requestContext": {
-                "requestId": f"{REQUEST_ID[:-12]}{next(self._ids):012x}",
-                "requestTimeEpoch": self.request_time,
-                "stage": "prod",
-                "path": f"/prod{path}",
-                "httpMethod": method,
+        return proxy_event(
+            method,
+            path,
+            body=as_json(body),
+            headers={"Content-Type": "application/json"} | dict(headers or {}),
+            query={
+                name: value if isinstance(value, list) else [value] for name, value in (query or {}).items()
             },
-            "body": body if body is None or isinstance(body, str) else json.dumps(body),
-            "isBase64Encoded": False,
-        }
+            extended_request_id=next(self._ids),
+            request_time_ms=self.request_time,
+        )
 
     def call(self, handler: "LambdaHandler", event: dict[str, Any]) -> Answer:
         answer = handler(event, cast("LambdaContext", self.context))

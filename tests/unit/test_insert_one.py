@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.lambda_calls import REQUEST_ID, Api, usage
+from tests.unit.lambda_calls import Api, usage
+from tests.unit.proxy_event import EXTENDED_REQUEST_ID
 from tools.example_requests import CUSTOMER, INSERT_ONE
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_the_seeds_example_is_answered_with_an_empty_object_and_stored_as_the_jo
                     {"M": {"dimension": {"S": "metered_3_id"}, "value": {"N": "20"}}},
                 ]
             },
-            "request_id": {"S": REQUEST_ID},
+            "request_id": {"S": EXTENDED_REQUEST_ID},
         }
     ]
 
@@ -56,9 +57,7 @@ def test_however_a_license_arn_is_spelled_in_the_path_it_is_one_customer(
     assert len(api.records(spelling).body["records"]) == 1
 
 
-@pytest.mark.parametrize(
-    "customer", ["123456789012", "!~", "x" * 128, "a//b", "a/", "a+b", "<a>&'\"[b]{c}|d^`\\"]
-)
+@pytest.mark.parametrize("customer", ["123456789012", "!~", "x" * 128, "a/b", "a+b", "<a>&'\"[b]{c}|d^`\\"])
 def test_any_printable_ascii_identifier_is_accepted(api: Api, stored: "StoredItems", customer: str) -> None:
     assert api.insert_one(customer, usage(m=1)).status == 200
     assert [item["customerIdentifier"] for item in stored.all()] == [{"S": customer}]
@@ -80,6 +79,13 @@ def test_any_printable_ascii_identifier_is_accepted(api: Api, stored: "StoredIte
         ("100%", "percent_sign"),
         ("%zz", "percent_sign"),
         ("a%253Ab", "percent_sign"),
+        ("ExWo/", "misplaced_slash"),
+        ("ExWo%2F", "misplaced_slash"),
+        ("/ExWo", "misplaced_slash"),
+        ("%2fExWo", "misplaced_slash"),
+        ("a//b", "misplaced_slash"),
+        ("a/%2Fb", "misplaced_slash"),
+        ("/", "misplaced_slash"),
     ],
 )
 def test_an_identifier_the_job_could_never_forward_is_refused(
@@ -287,7 +293,7 @@ def test_a_problem_has_the_shape_of_rfc_9457_and_the_request_id(api: Api) -> Non
 
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.body["status"] == answer.status == 422
-    assert answer.body["instance"] == REQUEST_ID
+    assert answer.body["instance"] == EXTENDED_REQUEST_ID
     assert set(answer.body) == {"type", "title", "status", "detail", "instance", "errors"}
 
 

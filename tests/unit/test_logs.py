@@ -10,7 +10,8 @@ import pytest
 
 from metering_handlers.api import logger
 from tests.environment import METERING_TABLE_NAME
-from tests.unit.lambda_calls import REQUEST_ID, Api, buyer, usage
+from tests.unit.lambda_calls import Api, buyer, usage
+from tests.unit.proxy_event import EXTENDED_REQUEST_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -45,7 +46,7 @@ def test_a_request_leaves_one_line_with_its_correlation_id(api: Api, log: Log) -
     api.insert_many({"buyers": [buyer("c", m=1), buyer("d", m=1)]})
 
     (line,) = log.lines
-    assert line["correlation_id"] == REQUEST_ID
+    assert line["correlation_id"] == EXTENDED_REQUEST_ID
     assert line["route"] == "/insertMeteringRecords"
     assert line["status"] == 200
     assert line["records"] == 2
@@ -87,12 +88,12 @@ def test_an_unexpected_error_is_a_500_without_internals_and_a_line_with_the_trac
         "title": "Internal error",
         "status": 500,
         "detail": "Something went wrong on our side. Quote the request id in instance to the operator.",
-        "instance": REQUEST_ID,
+        "instance": EXTENDED_REQUEST_ID,
     }
     error, answered = log.lines
     assert error["level"] == "ERROR"
     assert "ResourceNotFoundException" in error["exception"]
-    assert (answered["status"], answered["correlation_id"]) == (500, REQUEST_ID)
+    assert (answered["status"], answered["correlation_id"]) == (500, EXTENDED_REQUEST_ID)
 
 
 def test_inserted_records_are_counted(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

@@ -266,7 +266,7 @@ class Run:
             api.request_time = client.start_ms
             handler, path, body = self._request(self._payloads[client.payload], client.payload)
             event = api.event("POST", path, body=body, headers=headers)
-            event["requestContext"]["requestId"] = request_id
+            event["requestContext"]["extendedRequestId"] = request_id
             return api.call(handler, event)
 
         invocation = self._simulation.start(client.name, client.start_ms, client.call.time_ms, handle)
