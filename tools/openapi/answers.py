@@ -7,9 +7,9 @@ not shipped. Unit, contract and integration tests hold real answers to the docum
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, RootModel, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from metering_handlers.models import RecordStatus
@@ -30,90 +30,70 @@ _TIMESTAMP = 1795446956551
 _REF_TEMPLATE = "#/components/schemas/{model}"
 
 
-class RecordKey(BaseModel):
+class _Answer(BaseModel):
+    # The docstring of an attribute is its description.
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class RecordKey(_Answer):
     """Key of a stored record."""
 
-    customerIdentifier: Annotated[str, Field(examples=[CUSTOMER])]  # noqa: N815 - the API's name for it
-    create_timestamp: Annotated[
-        int | float,
-        WithJsonSchema({"type": "number"}),
-        Field(
-            description="Time of the insert, in whole milliseconds since 1970-01-01T00:00:00Z. "
-            "Records that were not inserted through this API may have another number.",
-            examples=[_TIMESTAMP],
-        ),
-    ]
+    customerIdentifier: str = Field(examples=[CUSTOMER])  # noqa: N815 - the API's name for it
+    create_timestamp: Annotated[int | float, WithJsonSchema({"type": "number"})] = Field(
+        examples=[_TIMESTAMP]
+    )
+    """Time of the insert, in whole milliseconds since 1970-01-01T00:00:00Z. Records that were not inserted \
+through this API may have another number."""
 
 
-class Inserted(BaseModel):
+class Inserted(_Answer):
     """Everything is stored."""
 
-    records: Annotated[
-        list[RecordKey],
-        Field(description="With `Prefer: return=representation`: one for each entry, in their order."),
-    ] = []
+    records: list[RecordKey] = []
+    """With `Prefer: return=representation`: one for each entry, in their order."""
 
 
-class StoredUsage(BaseModel):
+class StoredUsage(_Answer):
     """Usage of one dimension."""
 
-    dimension: Annotated[
-        object,
-        Field(
-            description="The dimension's API identifier: a string, unless stored otherwise by hand.",
-            examples=["metered_1_id"],
-        ),
-    ]
-    value: Annotated[
-        object,
-        Field(
-            description="The quantity: a whole number, unless stored otherwise by hand.",
-            examples=[10],
-        ),
-    ]
+    dimension: object = Field(examples=["metered_1_id"])
+    """The dimension's API identifier: a string, unless stored otherwise by hand."""
+    value: object = Field(examples=[10])
+    """The quantity: a whole number, unless stored otherwise by hand."""
 
 
 class MeteringRecord(RecordKey):
     """A stored record. One that was stored by hand is shown as well as possible."""
 
     dimension_usage: list[StoredUsage]
-    status: Annotated[
-        RecordStatus,
-        Field(
-            description="`pending` until the hourly job has sent it; then `metered`, or `failed` "
-            "if AWS Marketplace did not accept it.",
-        ),
-    ]
-    metering_response: Annotated[
-        object, Field(description="Response of BatchMeterUsage; null while the record is pending.")
-    ]
-    request_id: Annotated[
-        object,
-        Field(
-            description="Id of the request that inserted it; absent if it was not inserted through this API.",
-            examples=[_REQUEST_ID],
-        ),
-    ] = None
+    status: RecordStatus
+    """`pending` until the hourly job has sent it; then `metered`, or `failed` if AWS Marketplace did not \
+accept it."""
+    metering_response: object
+    """Response of BatchMeterUsage; null while the record is pending."""
+    request_id: object = Field(None, examples=[_REQUEST_ID])
+    """Id of the request that inserted it; absent if it was not inserted through this API."""
 
 
-class RecordPage(BaseModel):
+class RecordPage(_Answer):
     """One page of a customer's records."""
 
     records: list[MeteringRecord]
-    next_token: Annotated[
-        str | None, Field(description="Token of the next page; null if this is the last one.")
-    ]
+    next_token: str | None
+    """Token of the next page; null if this is the last one."""
 
 
-class Violation(BaseModel):
+class Violation(_Answer):
     """One broken rule."""
 
-    location: Annotated[
-        Literal["body", "path", "query", "header"], Field(description="The part of the request.")
-    ]
-    pointer: Annotated[str, Field(description="Position in that part: a JSON pointer (RFC 6901).")]
-    code: Annotated[str, Field(description="The rule, for programs.")]
-    detail: Annotated[str, Field(description="What to change, for people.")]
+    location: Literal["body", "path", "query", "header"]
+    """The part of the request."""
+    pointer: str
+    """Position in that part: a JSON pointer (RFC 6901)."""
+    code: str
+    """The rule, for programs."""
+    detail: str
+    """What to change, for people."""
 
 
 class Violations(
@@ -122,30 +102,19 @@ class Violations(
     """All the rules that the request breaks, up to the maximum number listed."""
 
 
-class Problem(BaseModel):
+class Problem(_Answer):
     """Any answer but success (RFC 9457)."""
 
-    type: Annotated[
-        str, Field(description="The problem type, for programs.", json_schema_extra={"format": "uri"})
-    ]
-    title: Annotated[str, Field(description="The problem type, for people.")]
-    status: Annotated[int, Field(description="The HTTP status.")]
-    detail: Annotated[str, Field(description="What was wrong, and what to do.")]
-    instance: Annotated[str, Field(description="The request id; quote it to the operator.")]
-
-    @classmethod
-    def example(cls, kind: ProblemType, status: HTTPStatus, detail: str, **members: object) -> Self:
-        """Create an example of a problem type; ``members`` are those that this model adds."""
-        return cls.model_validate(
-            {
-                "type": kind.uri,
-                "title": kind.summary,
-                "status": status,
-                "detail": detail,
-                "instance": _REQUEST_ID,
-                **members,
-            }
-        )
+    type: str = Field(json_schema_extra={"format": "uri"})
+    """The problem type, for programs."""
+    title: str
+    """The problem type, for people."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What was wrong, and what to do."""
+    instance: str
+    """The request id; quote it to the operator."""
 
 
 class InvalidRequest(Problem):
@@ -157,14 +126,10 @@ class InvalidRequest(Problem):
 class Incomplete(Problem):
     """A bulk request of which the table took a part only."""
 
-    inserted: Annotated[
-        int,
-        Field(ge=0, description="Number of records stored by a partially completed request."),
-    ]
-    idempotency_key: Annotated[
-        str,
-        Field(description="The `Idempotency-Key` with which to complete a partially completed request."),
-    ]
+    inserted: int = Field(ge=0)
+    """Number of records stored by a partially completed request."""
+    idempotency_key: str
+    """The `Idempotency-Key` with which to complete a partially completed request."""
 
 
 class _AnswerSchema(GenerateJsonSchema):
@@ -289,190 +254,194 @@ LISTED: JsonObject = _success(
 }
 
 
-def _problem(description: str, *examples: Problem, retry_after: bool = False) -> JsonObject:
-    """Create an answer from examples: one of each problem type that its status stands for."""
-    (status,) = {example.status for example in examples}
+_WITH_FURTHER_MEMBERS: Mapping[ProblemType, type[Problem]] = {
+    ProblemType.INVALID_PARAMETER: InvalidRequest,
+    ProblemType.INVALID_REQUEST: InvalidRequest,
+    ProblemType.INCOMPLETE: Incomplete,
+}
+
+
+def _problem(
+    status: HTTPStatus,
+    description: str,
+    cases: Mapping[ProblemType, str | JsonObject],
+    *,
+    retry_after: bool = False,
+) -> JsonObject:
+    """Create the answer with a status other than 200.
+
+    Parameters
+    ----------
+    status : HTTPStatus
+        The HTTP status.
+    description : str
+        What the status means, for people.
+    cases : Mapping[ProblemType, str | JsonObject]
+        An example of each problem type: its detail, or its detail and further members.
+    retry_after : bool
+        Whether the answer has the header ``Retry-After``.
+
+    Returns
+    -------
+    JsonObject
+        An OpenAPI response object.
+    """
     members: JsonObject = {
-        "type": {"enum": [example.type for example in examples]},
-        "status": {"const": status},
+        "type": {"enum": [problem_type.uri for problem_type in cases]},
+        "status": {"const": status.value},
     }
-    for model in {type(example): None for example in examples}:
+    examples: JsonObject = {}
+    for problem_type, case in cases.items():
+        model = _WITH_FURTHER_MEMBERS.get(problem_type, Problem)
         properties = _schemas(model)[model.__name__]["properties"]
-        members |= {name: value for name, value in properties.items() if name not in Problem.model_fields}
+        members |= {name: properties[name] for name in properties if name not in Problem.model_fields}
+        example = {
+            "type": problem_type.uri,
+            "title": problem_type.summary,
+            "status": status.value,
+            "instance": _REQUEST_ID,
+            **(case if isinstance(case, dict) else {"detail": case}),
+        }
+        examples[problem_type.value] = {"value": _value(model.model_validate(example))}
     response: JsonObject = {"description": description}
     if retry_after:
         response["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
     response["content"] = {
         PROBLEM_JSON: {
             "schema": {"allOf": [{"$ref": _REF_TEMPLATE.format(model="Problem")}, {"properties": members}]},
-            "examples": {example.type.rpartition(":")[2]: {"value": _value(example)} for example in examples},
+            "examples": examples,
         }
     }
     return response
 
 
-def _invalid(  # noqa: PLR0913, PLR0917 - the parts of a problem and of its violation
-    kind: ProblemType, status: HTTPStatus, location: str, pointer: str, code: str, detail: str
-) -> InvalidRequest:
-    """Create an example of a request that breaks one rule."""
-    return InvalidRequest.example(
-        kind,
-        status,
-        "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
-        errors=[{"location": location, "pointer": pointer, "code": code, "detail": detail}],
-    )
+def _broken_rule(location: str, pointer: str, code: str, detail: str) -> JsonObject:
+    """Return the detail and the errors of a request that breaks one rule."""
+    return {
+        "detail": "The request breaks 1 rule(s); nothing was written. Correct what errors lists.",
+        "errors": [{"location": location, "pointer": pointer, "code": code, "detail": detail}],
+    }
 
 
-_BAD_REQUEST = Problem.example(
-    ProblemType.BAD_REQUEST, HTTPStatus.BAD_REQUEST, "API Gateway could not take the request."
-)
-_UNAVAILABLE = Problem.example(
-    ProblemType.UNAVAILABLE,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    "The metering table did not answer in time. Try again.",
-)
+_BAD_REQUEST = "API Gateway could not take the request."
+_UNAVAILABLE = "The metering table did not answer in time. Try again."
 
 RESPONSES: JsonObject = {
     "InvalidInsert": _problem(
+        HTTPStatus.BAD_REQUEST,
         "The body is missing or not JSON, or a header is wrong. Nothing is written.",
-        Problem.example(
-            ProblemType.MISSING_BODY,
-            HTTPStatus.BAD_REQUEST,
-            "The request has no body; send a JSON object.",
-        ),
-        Problem.example(
-            ProblemType.MALFORMED_JSON,
-            HTTPStatus.BAD_REQUEST,
-            "The body is not JSON: Expecting value at line 1, column 1.",
-        ),
-        _invalid(
-            ProblemType.INVALID_PARAMETER,
-            HTTPStatus.BAD_REQUEST,
-            "header",
-            "/idempotency-key",
-            "too_long",
-            "must have at most 255 characters",
-        ),
-        _BAD_REQUEST,
+        {
+            ProblemType.MISSING_BODY: "The request has no body; send a JSON object.",
+            ProblemType.MALFORMED_JSON: "The body is not JSON: Expecting value at line 1, column 1.",
+            ProblemType.INVALID_PARAMETER: _broken_rule(
+                "header", "/idempotency-key", "too_long", "must have at most 255 characters"
+            ),
+            ProblemType.BAD_REQUEST: _BAD_REQUEST,
+        },
     ),
     "InvalidListing": _problem(
+        HTTPStatus.BAD_REQUEST,
         "A query parameter is wrong or unknown.",
-        _invalid(
-            ProblemType.INVALID_PARAMETER,
-            HTTPStatus.BAD_REQUEST,
-            "query",
-            "/limit",
-            "too_large",
-            "must be at most 1000",
-        ),
-        _BAD_REQUEST,
+        {
+            ProblemType.INVALID_PARAMETER: _broken_rule(
+                "query", "/limit", "too_large", "must be at most 1000"
+            ),
+            ProblemType.BAD_REQUEST: _BAD_REQUEST,
+        },
     ),
     "Forbidden": _problem(
+        HTTPStatus.FORBIDDEN,
         "Access denied: no signature, a wrong one, no permission, or no API key.",
-        Problem.example(
-            ProblemType.FORBIDDEN,
-            HTTPStatus.FORBIDDEN,
-            "Sign the request with AWS Signature Version 4, as an identity that may call execute-api:Invoke "
-            "on this API.",
-        ),
+        {
+            ProblemType.FORBIDDEN: "Sign the request with AWS Signature Version 4, as an identity that may "
+            "call execute-api:Invoke on this API."
+        },
     ),
     "NotFound": _problem(
+        HTTPStatus.NOT_FOUND,
         "There is no such path.",
-        Problem.example(
-            ProblemType.NOT_FOUND,
-            HTTPStatus.NOT_FOUND,
-            "There is nothing at this path; see the API's three routes.",
-        ),
+        {ProblemType.NOT_FOUND: "There is nothing at this path; see the API's three routes."},
     ),
     "PayloadTooLarge": _problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The body is too large. Nothing is written.",
-        Problem.example(
-            ProblemType.PAYLOAD_TOO_LARGE,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "Split the request: its body must stay below 6 MB.",
-        ),
+        {ProblemType.PAYLOAD_TOO_LARGE: "Split the request: its body must stay below 6 MB."},
     ),
     "UnsupportedMediaType": _problem(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body's content type is not JSON. Nothing is written.",
-        Problem.example(
-            ProblemType.UNSUPPORTED_MEDIA_TYPE,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "The body must be JSON: send it with Content-Type: application/json.",
-        ),
+        {
+            ProblemType.UNSUPPORTED_MEDIA_TYPE: "The body must be JSON: send it with Content-Type: "
+            "application/json."
+        },
     ),
     "UnprocessableInsert": _problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
         "The body or the path breaks a rule, or the `Idempotency-Key` was used for another payload. "
         "Nothing is written.",
-        _invalid(
-            ProblemType.INVALID_REQUEST,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "body",
-            "/metered_dimensions/0/dimension_value",
-            "too_small",
-            "must be at least 0",
-        ),
-        Problem.example(
-            ProblemType.IDEMPOTENCY_KEY_REUSED,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "This Idempotency-Key was used for another payload; nothing was written. Use a new key for it.",
-        ),
+        {
+            ProblemType.INVALID_REQUEST: _broken_rule(
+                "body", "/metered_dimensions/0/dimension_value", "too_small", "must be at least 0"
+            ),
+            ProblemType.IDEMPOTENCY_KEY_REUSED: "This Idempotency-Key was used for another payload; nothing "
+            "was written. Use a new key for it.",
+        },
     ),
     "UnprocessableListing": _problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
         "The customer identifier breaks a rule.",
-        _invalid(
-            ProblemType.INVALID_REQUEST,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "path",
-            "/customerIdentifier",
-            "too_long",
-            "must have at most 128 characters",
-        ),
+        {
+            ProblemType.INVALID_REQUEST: _broken_rule(
+                "path", "/customerIdentifier", "too_long", "must have at most 128 characters"
+            )
+        },
     ),
     "TooManyRequests": _problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
         "Too many requests per second or per day. Nothing is written.",
-        Problem.example(
-            ProblemType.TOO_MANY_REQUESTS,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "Slow down, and send the request again.",
-        ),
+        {ProblemType.TOO_MANY_REQUESTS: "Slow down, and send the request again."},
         retry_after=True,
     ),
     "InternalError": _problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
         "Something went wrong. To repeat an insert safely, send it with its `Idempotency-Key`; "
         "if it had none, with `instance` as its key.",
-        Problem.example(
-            ProblemType.INTERNAL_ERROR,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "Something went wrong on our side. Quote the request id in instance to the operator.",
-        ),
+        {
+            ProblemType.INTERNAL_ERROR: "Something went wrong on our side. Quote the request id in instance "
+            "to the operator."
+        },
     ),
     "BadGateway": _problem(
+        HTTPStatus.BAD_GATEWAY,
         "The function failed. To repeat an insert safely, see 500.",
-        Problem.example(ProblemType.INTERNAL_ERROR, HTTPStatus.BAD_GATEWAY, "The function has failed."),
+        {ProblemType.INTERNAL_ERROR: "The function has failed."},
         retry_after=True,
     ),
     "IncompleteInsert": _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
         "The table could not take all records in time. `inserted` records are stored; the same request with "
         "`idempotency_key` as its `Idempotency-Key` stores the rest.",
-        Incomplete.example(
-            ProblemType.INCOMPLETE,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "The metering table took 99 of 5000 record(s) in time. Send the request again with the header "
-            f"Idempotency-Key: {_IDEMPOTENCY_KEY}; what is in is not written again.",
-            inserted=99,
-            idempotency_key=_IDEMPOTENCY_KEY,
-        ),
-        _UNAVAILABLE,
+        {
+            ProblemType.INCOMPLETE: {
+                "detail": "The metering table took 99 of 5000 record(s) in time. Send the request again with "
+                f"the header Idempotency-Key: {_IDEMPOTENCY_KEY}; what is in is not written again.",
+                "inserted": 99,
+                "idempotency_key": _IDEMPOTENCY_KEY,
+            },
+            ProblemType.UNAVAILABLE: _UNAVAILABLE,
+        },
         retry_after=True,
     ),
-    "Unavailable": _problem("The table did not answer in time.", _UNAVAILABLE, retry_after=True),
+    "Unavailable": _problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The table did not answer in time.",
+        {ProblemType.UNAVAILABLE: _UNAVAILABLE},
+        retry_after=True,
+    ),
     "GatewayTimeout": _problem(
+        HTTPStatus.GATEWAY_TIMEOUT,
         "The function did not answer in time. To repeat an insert safely, see 500.",
-        Problem.example(
-            ProblemType.GATEWAY_TIMEOUT,
-            HTTPStatus.GATEWAY_TIMEOUT,
-            "The function did not answer in time.",
-        ),
+        {ProblemType.GATEWAY_TIMEOUT: "The function did not answer in time."},
         retry_after=True,
     ),
 }
