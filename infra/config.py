@@ -121,6 +121,9 @@ class Config(_Params):
         The customer managed key that the metering table is encrypted with, if it is with one.
     create_metering_table : bool
         Make the metering table, in a sandbox without the quickstart.
+    set_api_gateway_account_role : bool
+        Set the role by which API Gateway writes logs, for the whole account and region; false where another
+        stack sets it.
     lambda_architecture : Architecture
         For a region without arm64.
     waf : bool
@@ -174,6 +177,7 @@ class Config(_Params):
         ),
     ] = None
     create_metering_table: Annotated[bool, Field(strict=True, description="true or false")] = False
+    set_api_gateway_account_role: Annotated[bool, Field(strict=True, description="true or false")] = True
     lambda_architecture: Annotated[Architecture, Field(description='"arm64" or "x86_64"')] = (
         Architecture.ARM_64
     )

@@ -75,7 +75,6 @@ class MeteringFunction(Construct):
             role=role,
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
-            tracing=lambda_.Tracing.ACTIVE,
             environment={
                 "POWERTOOLS_SERVICE_NAME": "metering-api",
                 "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
@@ -90,10 +89,6 @@ class MeteringFunction(Construct):
         if config.metering_table_kms_key_arn:
             self._allow_key(config.metering_table_kms_key_arn)
         Validations.of(self).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions::AwsSolutions-IAM5[Resource::*]",
-                reason="X-Ray's actions know no resources; all else that the role may do names its resource.",
-            ),
             Acknowledgment(
                 id="AwsSolutions::AwsSolutions-L1",
                 reason="Python 3.13 is what the functions are tested on; AWS supports it until June 2029.",

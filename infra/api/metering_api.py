@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import Acknowledgment, CfnOutput, Stack, Validations
+from aws_cdk import Acknowledgment, CfnOutput, Names, Stack, Validations
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from infra.metering_function import MeteringFunction
 
 STAGE_NAME = "prod"
+_ROLE_NAME_LENGTH = 64
+"""Characters that the name of a role may have (IAM User Guide, "IAM and AWS STS quotas")."""
 _LOGGING_POLICY = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
 # What an operator looks for; no header, and so no signature or key.
@@ -44,7 +46,6 @@ _ACCESS_LOG_FIELDS = {
     "userArn": "$context.identity.userArn",
     "apiKeyId": "$context.identity.apiKeyId",
     "wafResponseCode": "$context.wafResponseCode",
-    "xrayTraceId": "$context.xrayTraceId",
 }
 
 
@@ -79,9 +80,8 @@ class MeteringApi(Construct):
             rest_api_name=Stack.of(self).stack_name,
             description="Stores usage for AWS Marketplace metering, and lists what became of it.",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            # API Gateway writes logs only by a role set for the whole account. It stays when the stack goes:
-            # other APIs of the account may log by it.
-            cloud_watch_role=True,
+            # API Gateway writes logs only by a role that is set for the whole account and region.
+            cloud_watch_role=config.set_api_gateway_account_role,
             policy=_resource_policy(config),
             deploy_options=apigateway.StageOptions(
                 stage_name=STAGE_NAME,
@@ -92,8 +92,10 @@ class MeteringApi(Construct):
                 # Errors only, and without data: the other levels log payloads.
                 logging_level=apigateway.MethodLoggingLevel.ERROR,
                 data_trace_enabled=False,
-                metrics_enabled=True,
-                tracing_enabled=True,
+                # The stage's own metrics are free; those of each method cost as much as custom ones, and a
+                # trace would hold no more than the latencies in the access log (docs/performance.md).
+                metrics_enabled=False,
+                tracing_enabled=False,
             ),
             default_method_options=apigateway.MethodOptions(
                 authorization_type=apigateway.AuthorizationType.IAM
@@ -102,6 +104,8 @@ class MeteringApi(Construct):
                 api_key_required=config.authorization is Authorization.API_KEY,
             ),
         )
+        if config.set_api_gateway_account_role:
+            self._name_account_role()
         self._refuse_old_tls()
         self._keep_execution_logs(config.log_retention_days)
         add_gateway_responses(self.rest_api, config.authorization)
@@ -136,6 +140,17 @@ class MeteringApi(Construct):
             value=self.rest_api.url_for_path(f"/{path}"),
             description=f"{spec.method} {path}",
         ).override_logical_id(f"{spec.name}Url")
+
+    def _name_account_role(self) -> None:
+        """Name the role that the account logs by, so that a new deployment imports it.
+
+        It outlives the stack, because other APIs of the account may log by it; with a generated name each
+        deployment would leave another one behind. IAM's names hold for all regions, so it has the region's.
+        """
+        role = self.rest_api.node.find_child("CloudWatchRole")
+        suffix = f"-{Stack.of(self).region}"
+        name = Names.unique_resource_name(role, max_length=_ROLE_NAME_LENGTH - len(suffix), separator="-")
+        cast("iam.CfnRole", role.node.default_child).role_name = name + suffix
 
     def _refuse_old_tls(self) -> None:
         """Take TLS 1.2 and 1.3 with forward secrecy, and the endpoint's own host name only."""
@@ -178,10 +193,11 @@ class MeteringApi(Construct):
         reasons = {
             "APIG2": "The functions validate bodies, and name all that is wrong with one.",
             "COG4": "The callers are a seller's programs, told apart by IAM or a key and not by a user pool.",
-            f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_LOGGING_POLICY}]": (
-                "AWS asks for this very policy on the account's role by which API Gateway logs."
-            ),
         }
+        if config.set_api_gateway_account_role:
+            reasons[f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_LOGGING_POLICY}]"] = (
+                "AWS asks for this very policy on the account's role by which API Gateway logs."
+            )
         if not config.waf:
             reasons["APIG3"] = "Callers sign or hold a key; params.waf puts AWS WAF in front."
         if config.authorization is not Authorization.IAM:

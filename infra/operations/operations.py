@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -65,17 +64,9 @@ class Operations(Construct):
             create_saved_queries(self, functions, api)
 
     def _topic(self, alarm_email: str | None) -> sns.Topic:
-        # A key of our own: CloudWatch may not use the one that AWS manages for SNS.
-        key = kms.Key(self, "TopicKey", enable_key_rotation=True, description="Encrypts the alarm topic.")
-        key.add_to_resource_policy(
-            iam.PolicyStatement(
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["kms:Decrypt", "kms:GenerateDataKey"],
-                resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
-            )
-        )
-        topic = sns.Topic(self, "Alarms", master_key=key, enforce_ssl=True)
+        # Encrypted by SNS as everything at rest. A key of our own would cost more than the alarms, to protect
+        # what the e-mails say in clear text: names of metrics, and numbers (docs/performance.md).
+        topic = sns.Topic(self, "Alarms", enforce_ssl=True)
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from aws_cdk import Stack
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
     from infra.api.metering_api import MeteringApi
     from infra.metering_function import MeteringFunction
+
+
+# CloudWatch Logs Insights cannot decode percent-encoding. These are the characters of a License ARN that
+# encoders encode; letters and digits they leave alone (RFC 3986, section 2.3).
+_ENCODED = {"%3A": ":", "%3a": ":", "%2F": "/", "%2f": "/"}
+_DECODED_PATH = reduce(
+    lambda field, pair: f"replace({field}, '{pair[0]}', '{pair[1]}')", _ENCODED.items(), "path"
+)
 
 
 def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction], api: MeteringApi) -> None:
@@ -40,8 +49,15 @@ def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction]
         # A bulk request's path names nobody; its records' request_id leads to it.
         "One customer's calls": (
             [access],
-            ["@timestamp", "httpMethod", "path", "status", "responseLatency", "requestId"],
-            ["path like 'CUSTOMER_IDENTIFIER'"],
+            [
+                "@timestamp",
+                "httpMethod",
+                f"{_DECODED_PATH} as decodedPath",
+                "status",
+                "responseLatency",
+                "requestId",
+            ],
+            ["decodedPath like 'CUSTOMER_IDENTIFIER'"],
             "@timestamp desc",
         ),
         "Failures": (

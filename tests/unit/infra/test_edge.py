@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
 from infra.api.firewall import COMMON_RULES
-from infra.config import STACK_NAME
+from infra.config import STACK_NAME, Config
+from infra.metering_records_stack import MeteringRecordsStack
+from tests.unit.infra.conftest import FEATURE_FLAGS, PARAMS
 
 Synthesize = Callable[..., Template]
 
@@ -73,20 +77,22 @@ def test_networks_let_unsigned_callers_in_from_there_only(synthesize: Synthesize
     )
 
 
-def test_the_stage_is_throttled_traced_measured_and_logged_without_payloads(synthesize: Synthesize) -> None:
+def test_the_stage_is_throttled_and_logged_without_payloads_or_what_costs_by_the_metric_and_trace(
+    synthesize: Synthesize,
+) -> None:
     template = synthesize(throttle={"rate_per_second": 11, "burst": 13})
 
     template.has_resource_properties(
         "AWS::ApiGateway::Stage",
         {
-            "TracingEnabled": True,
+            "TracingEnabled": False,
             "MethodSettings": [
                 {
                     "HttpMethod": "*",
                     "ResourcePath": "/*",
                     "ThrottlingRateLimit": 11,
                     "ThrottlingBurstLimit": 13,
-                    "MetricsEnabled": True,
+                    "MetricsEnabled": False,
                     "LoggingLevel": "ERROR",
                     "DataTraceEnabled": False,
                 }
@@ -340,16 +346,51 @@ def test_the_idempotency_table_is_kept_under_a_name_that_the_next_deployment_fin
     )
 
 
-def test_names_are_left_to_cloudformation_or_begin_with_the_stacks_so_that_two_stacks_fit_one_account(
-    template: Template,
-) -> None:
-    names = ("FunctionName", "RoleName", "TableName", "PolicyName")
-    fixed = {
-        f"{logical_id}.{name}": resource["Properties"][name]
-        for logical_id, resource in template.to_json()["Resources"].items()
-        for name in names
-        if isinstance(resource.get("Properties", {}).get(name), str)
-        and resource["Type"] != "AWS::IAM::Policy"
-        and not resource["Properties"][name].startswith(f"{STACK_NAME}-")
-    }
-    assert fixed == {}
+def test_the_account_logs_by_a_role_that_is_kept_under_a_name_of_its_region(synthesize: Synthesize) -> None:
+    names = []
+    for region in ("us-east-1", "ap-southeast-1"):
+        template = synthesize(aws_region_name=region)
+        template.has_resource("AWS::ApiGateway::Account", {"DeletionPolicy": "Retain"})
+        template.resource_count_is("AWS::ApiGateway::Account", 1)
+        (role,) = (
+            role
+            for role in template.find_resources("AWS::IAM::Role").values()
+            if "AmazonAPIGatewayPushToCloudWatchLogs" in str(role)
+        )
+        assert role["DeletionPolicy"] == "Retain"
+        name = role["Properties"]["RoleName"]
+        assert name.endswith(f"-{region}")
+        assert len(name) <= 64
+        names.append(name)
+    assert len(set(names)) == 2
+
+
+def test_the_accounts_role_is_left_alone_where_another_stack_sets_it(synthesize: Synthesize) -> None:
+    template = synthesize(set_api_gateway_account_role=False)
+
+    template.resource_count_is("AWS::ApiGateway::Account", 0)
+    assert "AmazonAPIGatewayPushToCloudWatchLogs" not in str(template.find_resources("AWS::IAM::Role"))
+    # The stage still asks for its logs.
+    template.has_resource_properties("AWS::ApiGateway::Stage", {"AccessLogSetting": Match.any_value()})
+
+
+def test_no_name_of_one_stack_is_another_stacks_so_that_two_fit_one_account(tmp_path: Path) -> None:
+    def names(stack_name: str) -> set[str]:
+        app = cdk.App(
+            context={**FEATURE_FLAGS, "aws:cdk:bundling-stacks": []}, outdir=str(tmp_path / stack_name)
+        )
+        config = Config.from_context(PARAMS)
+        env = cdk.Environment(region=config.aws_region_name)
+        stack = MeteringRecordsStack(app, stack_name, config=config, env=env)
+        return {
+            resource["Properties"][name]
+            for resource in Template.from_stack(stack).to_json()["Resources"].values()
+            for name in ("FunctionName", "RoleName", "TableName")
+            if isinstance(resource.get("Properties", {}).get(name), str)
+        }
+
+    one, another = names(STACK_NAME), names(f"{STACK_NAME}-for-another-product")
+
+    # What is kept: the idempotency table and the account's logging role.
+    assert len(one) == len(another) == 2
+    assert not one & another

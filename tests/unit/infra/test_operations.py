@@ -4,8 +4,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aws_cdk.assertions import Match, Template
@@ -69,14 +71,13 @@ def test_a_bulk_request_may_take_longer_and_still_less_than_the_functions_time(o
     assert 5_000 < thresholds["InsertMeteringRecordsSlow"] < 29_000
 
 
-def test_the_topic_is_encrypted_takes_tls_only_and_lets_cloudwatch_publish(operations: Template) -> None:
-    operations.has_resource_properties("AWS::SNS::Topic", {"KmsMasterKeyId": Match.any_value()})
+def test_the_topic_takes_tls_only_lets_cloudwatch_publish_and_needs_no_paid_key(operations: Template) -> None:
+    operations.has_resource_properties("AWS::SNS::Topic", {"KmsMasterKeyId": Match.absent()})
+    operations.resource_count_is("AWS::KMS::Key", 0)
     (policy,) = operations.find_resources("AWS::SNS::TopicPolicy").values()
     text = json.dumps(policy)
     assert "aws:SecureTransport" in text
     assert "cloudwatch.amazonaws.com" in text
-    (key,) = operations.find_resources("AWS::KMS::Key").values()
-    assert "cloudwatch.amazonaws.com" in json.dumps(key)
 
 
 def test_alarms_go_by_e_mail_to_who_is_named_and_to_nobody_else(
@@ -137,6 +138,38 @@ def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
         assert query["Properties"]["LogGroupNames"]
 
 
+@pytest.mark.parametrize("identifier", ["ExWoL3vTir2", "arn:aws:license-manager::123456789012:license/l-1"])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str,
+        quote,
+        partial(quote, safe=""),
+        lambda text: quote(text, "").replace("%3A", "%3a").replace("%2F", "%2f"),
+    ],
+    ids=["as it is", "in part", "whole", "whole, in lower case"],
+)
+def test_a_customers_calls_are_found_however_the_identifier_is_spelled(
+    operations: Template, identifier: str, encode: Callable[[str], str]
+) -> None:
+    (text,) = (
+        query["Properties"]["QueryString"]
+        for query in operations.find_resources("AWS::Logs::QueryDefinition").values()
+        if query["Properties"]["Name"].endswith("One customer's calls")
+    )
+
+    # What CloudWatch Logs Insights makes of the path: replace(field, search, replacement), inside out.
+    assert "filter decodedPath like 'CUSTOMER_IDENTIFIER'" in text
+    nested = re.search(r"((?:replace\()+)path(.*?) as decodedPath", text)
+    assert nested is not None
+    pairs = re.findall(r", '([^']+)', '([^']+)'\)", nested[2])
+    assert len(pairs) == nested[1].count("replace(")
+    path = "/insertMeteringRecord/" + encode(identifier)
+    for search, replacement in pairs:
+        path = path.replace(search, replacement)
+    assert path.endswith(identifier)
+
+
 def test_no_name_is_fixed_so_that_two_such_stacks_fit_one_account(operations: Template) -> None:
     for kind, name in (
         ("AWS::CloudWatch::Alarm", "AlarmName"),
@@ -144,7 +177,7 @@ def test_no_name_is_fixed_so_that_two_such_stacks_fit_one_account(operations: Te
         ("AWS::SNS::Topic", "TopicName"),
     ):
         for resource in operations.find_resources(kind).values():
-            assert name not in resource["Properties"]
+            assert name not in resource.get("Properties", {})
 
 
 def test_a_local_cloud_gets_all_but_what_it_refuses(

@@ -15,5 +15,6 @@ VARIANTS: dict[str, dict[str, object]] = {
     },
     "sandbox": {"create_metering_table": True},
     "x86_64": {"lambda_architecture": "x86_64"},
+    "account role elsewhere": {"set_api_gateway_account_role": False},
     "waf": {"waf": True},
 }
