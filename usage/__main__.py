@@ -1,4 +1,4 @@
-"""The seller's commands: ``python -m usage import``."""
+"""The seller's commands: ``python -m usage import`` and ``python -m usage report``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import signal
 import click
 
 from usage.import_command import import_command
+from usage.report_command import report_command
 
 
 @click.group()
 def main() -> None:
-    """Report AWS Marketplace usage through the metering API."""
+    """Send AWS Marketplace usage to the metering API, and see what became of it."""
 
 
 main.add_command(import_command)
+main.add_command(report_command)
 
 if __name__ == "__main__":
     # A shell that starts this in the background has it ignore Ctrl-C's signal.

@@ -1,0 +1,269 @@
+"""The sums of the report: what is pending, what was billed, and what was not."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from metering_handlers.models import EPOCH, RecordStatus
+from metering_handlers.outcomes import outcome_of
+from metering_handlers.table_attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
+from usage.failures import FailedUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from metering_handlers.metering_table import Item
+
+Quantity = int | Decimal
+"""Exact; whole numbers but for records that were made by hand."""
+
+_MS_PER_UNIT = (
+    (10**11, Decimal(1000)),
+    (10**14, Decimal(1)),
+    (10**17, Decimal("1e-3")),
+    (10**20, Decimal("1e-6")),
+)
+"""Up to which magnitude a time is in s, ms, µs or ns: each unit's limit is a time beyond the year 5000,
+and the one before it had reached that by 1973."""
+
+
+@dataclass
+class Sum:
+    """Usage added up.
+
+    Attributes
+    ----------
+    records : int
+        How often a record has this usage.
+    quantity : int or Decimal
+        The quantities' sum, in the dimension's unit.
+    """
+
+    records: int = 0
+    quantity: Quantity = 0
+
+    def add(self, quantity: Quantity) -> None:
+        """Add one record's usage."""
+        self.records += 1
+        self.quantity += quantity
+
+
+class TotalKey(NamedTuple):
+    """What is added up separately."""
+
+    customer: str
+    dimension: str
+
+
+class FailureKey(NamedTuple):
+    """Which failures are added up together."""
+
+    customer: str
+    dimension: str
+    reason: str
+
+
+@dataclass
+class Failures(Sum):
+    """Usage of one customer's dimension that was not billed for one reason.
+
+    Attributes
+    ----------
+    oldest, newest : int or None
+        When the first and the last of it was recorded, in ms since 1970; None if no record says.
+    """
+
+    oldest: int | None = None
+    newest: int | None = None
+
+    def add_at(self, quantity: Quantity, recorded_at: int | None) -> None:
+        """Add one record's usage."""
+        self.add(quantity)
+        if recorded_at is not None:
+            self.oldest = recorded_at if self.oldest is None else min(self.oldest, recorded_at)
+            self.newest = recorded_at if self.newest is None else max(self.newest, recorded_at)
+
+
+Totals = dict[RecordStatus, Sum]
+
+
+def no_usage() -> Totals:
+    """Return a sum of nothing for each status."""
+    return {status: Sum() for status in RecordStatus}
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """Which records are reported, by the time at which their usage was recorded.
+
+    Attributes
+    ----------
+    oldest, newest : int or None
+        In ms since 1970, both inclusive; None for no bound.
+    """
+
+    oldest: int | None = None
+    newest: int | None = None
+
+    def __contains__(self, recorded_at: int) -> bool:
+        """Tell whether a time is in the range."""
+        return (self.oldest is None or self.oldest <= recorded_at) and (
+            self.newest is None or recorded_at <= self.newest
+        )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the range leaves out anything."""
+        return self.oldest is not None or self.newest is not None
+
+
+@dataclass
+class Report:
+    """What became of the usage in a table.
+
+    Attributes
+    ----------
+    time_range : TimeRange
+        Which records are added up.
+    records : int
+        How many those are.
+    totals : dict of TotalKey to Totals
+        By customer and dimension.
+    failures : dict of FailureKey to Failures
+        What was not billed, and why.
+    failed : list of FailedUsage
+        The same one by one.
+    days : dict of date to Counter of RecordStatus
+        How often a record has usage of each status, by the day (UTC) it was recorded.
+    pending_records : int
+        Records that wait for the hourly job.
+    oldest_pending : int or None
+        When the oldest of them was recorded, in ms since 1970.
+    without_time : int
+        Records whose ``create_timestamp`` is no time: a bounded range leaves them out.
+    """
+
+    time_range: TimeRange = field(default_factory=TimeRange)
+    records: int = 0
+    totals: dict[TotalKey, Totals] = field(default_factory=lambda: defaultdict(no_usage))
+    failures: dict[FailureKey, Failures] = field(default_factory=lambda: defaultdict(Failures))
+    failed: list[FailedUsage] = field(default_factory=list)
+    days: dict[date, Counter[RecordStatus]] = field(default_factory=lambda: defaultdict(Counter))
+    pending_records: int = 0
+    oldest_pending: int | None = None
+    without_time: int = 0
+
+    def add(self, items: Iterable[Item]) -> None:
+        """Add items of the metering table, each of which must be added only once."""
+        for item in items:
+            created = Decimal(item[CREATE_TIMESTAMP]["N"])
+            recorded_at = milliseconds(created)
+            if recorded_at is None:
+                self.without_time += 1
+            if recorded_at in self.time_range if recorded_at is not None else not self.time_range.is_bounded:
+                self._add(item, created, recorded_at)
+
+    def _add(self, item: Item, created: Decimal, recorded_at: int | None) -> None:
+        customer = item[CUSTOMER_IDENTIFIER]["S"]
+        outcome = outcome_of(item)
+        self.records += 1
+        if outcome.status is RecordStatus.PENDING:
+            self.pending_records += 1
+            if recorded_at is not None and (self.oldest_pending is None or recorded_at < self.oldest_pending):
+                self.oldest_pending = recorded_at
+        day = None if recorded_at is None else _day(recorded_at)
+        for position, usage in enumerate(outcome.dimensions):
+            quantity = _quantity(usage.value)
+            name = usage.dimension if isinstance(usage.dimension, str) else None
+            dimension = name or ""
+            self.totals[TotalKey(customer, dimension)][usage.status].add(quantity)
+            if day is not None:
+                self.days[day][usage.status] += 1
+            if usage.status is RecordStatus.FAILED:
+                reason = usage.reason or "Unknown"
+                self.failures[FailureKey(customer, dimension, reason)].add_at(quantity, recorded_at)
+                self.failed.append(FailedUsage(customer, created, position, name, usage.value, reason))
+
+    def only(self, status: RecordStatus) -> Report:
+        """Return the part of the report about usage of one status; the other sums in it are zero."""
+        is_pending, is_failed = status is RecordStatus.PENDING, status is RecordStatus.FAILED
+        return replace(
+            self,
+            totals={
+                key: no_usage() | {status: totals[status]}
+                for key, totals in self.totals.items()
+                if totals[status].records
+            },
+            failures=self.failures if is_failed else {},
+            failed=self.failed if is_failed else [],
+            days={
+                day: Counter({status: counts[status]}) for day, counts in self.days.items() if counts[status]
+            },
+            pending_records=self.pending_records if is_pending else 0,
+            oldest_pending=self.oldest_pending if is_pending else None,
+        )
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How often usage was not billed for each reason, in alphabetical order."""
+        reasons: Counter[str] = Counter()
+        for key, failures in sorted(self.failures.items()):
+            reasons[key.reason] += failures.records
+        return Counter(dict(sorted(reasons.items())))
+
+    def by_status(self) -> Counter[RecordStatus]:
+        """Return how often a record has usage of each status."""
+        return Counter(
+            {
+                status: sum(totals[status].records for totals in self.totals.values())
+                for status in RecordStatus
+            }
+        )
+
+    def oldest_pending_age(self, now: datetime) -> timedelta | None:
+        """Return how long the oldest pending record has waited; None if none waits."""
+        if self.oldest_pending is None:
+            return None
+        age = now - (EPOCH + timedelta(milliseconds=self.oldest_pending))
+        return max(age, timedelta(0))
+
+
+def milliseconds(create_timestamp: Decimal) -> int | None:
+    """Read a record's time, in whatever unit it was written.
+
+    Parameters
+    ----------
+    create_timestamp : Decimal
+        The record's sort key. We write ms; others have written seconds or nanoseconds.
+
+    Returns
+    -------
+    int or None
+        Milliseconds since 1970; None if it is no time.
+    """
+    for limit, milliseconds_per_unit in _MS_PER_UNIT:
+        if 0 <= create_timestamp < limit:
+            return int(create_timestamp * milliseconds_per_unit)
+    return None
+
+
+def _day(recorded_at: int) -> date:
+    return (EPOCH + timedelta(milliseconds=recorded_at)).astimezone(UTC).date()
+
+
+def _quantity(value: object) -> Quantity:
+    """Read a dimension's value; what is no number, in a record made by hand, adds nothing."""
+    match value:
+        case bool():
+            return 0
+        case int():
+            return value
+        case float() | Decimal():
+            exact = Decimal(str(value))
+            return int(exact) if exact == exact.to_integral_value() else exact
+        case _:
+            return 0

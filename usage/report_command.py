@@ -1,0 +1,523 @@
+"""``python -m usage report``: read the metering table, and say what was billed and what was not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from metering_handlers.models import EPOCH, Instant, RecordStatus
+from usage.failures import Resend, advice, is_doubtful, to_resend, write_usage_file
+from usage.journal import Journal
+from usage.report import Report, TimeRange
+from usage.report_page import LABELS, duration, render_page, shown
+from usage.scan import SEGMENTS, ReadCapacity, read_pages
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from usage.failures import FailedUsage
+    from usage.report import Quantity
+
+ALL_BILLED = 0
+NOT_ALL_BILLED = 1
+NOT_COMPLETED = 3
+INTERRUPTED = 130
+"""The exit codes; 2 is click's own, for a wrong command line."""
+
+CLOSING_TIME = timedelta(minutes=5)
+"""How long after its end a range may still get records: a request takes up to 29 s, and clocks differ."""
+DEFAULT_READ_CAPACITY = 1_000
+"""Read capacity units a second: 4 MB. A new on-demand table serves 12,000
+(DynamoDB Developer Guide, "On-demand capacity mode")."""
+
+_CONTEXT_FILE = Path(__file__).parents[1] / "cdk.context.json"
+_CLIENT_CONFIG = Config(
+    connect_timeout=10,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 8},
+    max_pool_connections=SEGMENTS,
+)
+_INSTANT: TypeAdapter[int] = TypeAdapter(Instant)
+_DURATION = re.compile(r"(\d{1,6})(m|h|d)")
+_DURATION_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_PIPE_WIDTH = 160
+"""Columns of the table where no terminal says how wide it is."""
+_MAX_NAMED = 20
+"""Lines of a message about single usage entries."""
+
+
+class ReportError(Exception):
+    """There is no report; the message says why, and what to do."""
+
+
+class _Params(BaseModel):
+    """What is read of the ``params`` of ``cdk.context.json``."""
+
+    metering_table_name: str
+    aws_region_name: str
+
+
+class _Context(BaseModel):
+    params: _Params
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the records are.
+
+    Attributes
+    ----------
+    table_name, region : str
+        The metering table, and its AWS region.
+    customer : str or None
+        The only customer to report.
+    """
+
+    table_name: str
+    region: str
+    customer: str | None
+
+
+def _instant(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return _INSTANT.validate_python(value)
+    except ValidationError as error:
+        raise click.BadParameter(
+            "write epoch milliseconds, or an ISO 8601 time from 1970 on such as 2026-11-23T10:00:00Z"
+        ) from error
+
+
+def _duration(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
+    parts = _DURATION.fullmatch(value)
+    if parts is None:
+        raise click.BadParameter("write a number of minutes, hours or days, such as 90m, 3h or 1d")
+    return int(parts[1]) * _DURATION_UNITS[parts[2]]
+
+
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+@click.command(
+    "report",
+    epilog="\b\nExit codes:\n"
+    "  0    all usage in the range is billed, or waits no longer than --overdue\n"
+    "  1    usage in the range was not billed, or waits longer\n"
+    "  2    the command line or the settings are wrong\n"
+    "  3    not completed: the message says why; no file was written\n"
+    "  130  interrupted; no file was written",
+)
+@click.option(
+    "--from",
+    "oldest",
+    metavar="TIME",
+    callback=_instant,
+    help="Report usage recorded then or later: ISO 8601, in UTC unless it says otherwise, or epoch ms.",
+)
+@click.option(
+    "--to", "newest", metavar="TIME", callback=_instant, help="Report usage recorded then or earlier."
+)
+@click.option("--customer", metavar="ID", help="Report this customer only; reads nothing else.")
+@click.option(
+    "--status",
+    type=click.Choice([status.value for status in RecordStatus]),
+    help="Show usage of this status only. The exit code is about all of the range nevertheless.",
+)
+@click.option("--html", "html_path", type=_FILE, help="Write the report as one HTML page, with a chart.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=_FILE,
+    help="Write the totals; with --status failed, the usage to send again by `python -m usage import`.",
+)
+@click.option(
+    "--include",
+    metavar="REASON",
+    multiple=True,
+    help="With --csv and --status failed: a reason after which AWS may have billed the usage, such as"
+    " DuplicateRecord, once you know that it has not. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output, no table.")
+@click.option("--table", "table_name", metavar="NAME", help="Metering table; else cdk.context.json names it.")
+@click.option("--region", metavar="NAME", help="AWS region; else cdk.context.json names it.")
+@click.option(
+    "--read-capacity",
+    metavar="UNITS",
+    type=click.IntRange(min=1),
+    default=DEFAULT_READ_CAPACITY,
+    show_default=True,
+    help="Read capacity units to consume in a second at most; 256 read 1 MB.",
+)
+@click.option(
+    "--overdue",
+    metavar="DURATION",
+    default="3h",
+    show_default=True,
+    callback=_duration,
+    help="How long usage may wait for the hourly job: minutes (90m), hours (3h) or days (1d).",
+)
+def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
+    oldest: int | None,
+    newest: int | None,
+    customer: str | None,
+    status: str | None,
+    html_path: Path | None,
+    csv_path: Path | None,
+    include: tuple[str, ...],
+    as_json: bool,
+    table_name: str | None,
+    region: str | None,
+    read_capacity: int,
+    overdue: timedelta,
+) -> None:
+    """Report what became of the usage in the metering table: pending, billed, or not billed and why.
+
+    Reads the table with the AWS credentials that the AWS CLI would use; it needs dynamodb:Scan, or with
+    --customer dynamodb:Query.
+    """
+    if oldest is not None and newest is not None and newest < oldest:
+        raise click.UsageError("--to is before --from.")
+    if customer == "":
+        raise click.UsageError("--customer is empty.")
+    only = RecordStatus(status) if status else None
+    resends = csv_path is not None and only is RecordStatus.FAILED
+    if include and not resends:
+        raise click.UsageError("--include goes with --csv and --status failed.")
+    source = _source(table_name, region, customer)
+    client = _client(source.region)
+    time_range = TimeRange(oldest, newest)
+    now = datetime.now(UTC)
+    try:
+        report = _read(client, source, time_range, ReadCapacity(read_capacity))
+        selected = report.only(only) if only else report
+        problems = _problems(report, now, overdue)
+        messages = list(problems)
+        if report.without_time:
+            messages.append(_without_time(report))
+        if resends and csv_path is not None:
+            resend = to_resend(report.failed, include)
+            _write_resend(csv_path, resend)
+            messages += _resend_messages(csv_path, resend, report, now)
+        elif csv_path is not None:
+            _write(csv_path, _totals_csv(selected))
+        subtitle = _subtitle(source, report, only, now)
+        if html_path is not None:
+            _write(html_path, render_page(selected, subtitle, " ".join(problems) or None, now))
+        if as_json:
+            click.echo(json.dumps(_as_json(selected, now), ensure_ascii=False))
+        else:
+            _print(selected, subtitle, only, now)
+        for message in messages:
+            click.echo(message, err=True)
+        sys.exit(NOT_ALL_BILLED if problems else ALL_BILLED)
+    except (ReportError, BotoCoreError, ClientError, OSError) as error:
+        click.echo(f"{_explained(error, source)} There is no report.", err=True)
+        sys.exit(NOT_COMPLETED)
+    except KeyboardInterrupt:
+        click.echo("Interrupted. There is no report.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _source(table_name: str | None, region: str | None, customer: str | None) -> Source:
+    if table_name and region:
+        return Source(table_name, region, customer)
+    try:
+        params = _Context.model_validate_json(_CONTEXT_FILE.read_bytes()).params
+    except (OSError, ValidationError) as error:
+        raise click.UsageError(
+            f"{_CONTEXT_FILE.name} does not name the table and its region; use --table and --region."
+        ) from error
+    return Source(table_name or params.metering_table_name, region or params.aws_region_name, customer)
+
+
+def _client(region: str) -> DynamoDBClient:
+    try:
+        session = Session()
+        if session.get_credentials() is None:
+            raise click.UsageError("There are no AWS credentials: set them up as for the AWS CLI.")
+        client = session.create_client("dynamodb", region_name=region, config=_CLIENT_CONFIG)
+    except (BotoCoreError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    return cast("DynamoDBClient", client)
+
+
+def _read(client: DynamoDBClient, source: Source, time_range: TimeRange, capacity: ReadCapacity) -> Report:
+    report = Report(time_range)
+    console = Console(stderr=True)
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("Reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("records"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with progress, closing(read_pages(client, source.table_name, source.customer, capacity)) as pages:
+        total = _about_as_many(client, source) if console.is_terminal and not source.customer else None
+        task = progress.add_task("", total=total)
+        for page in pages:
+            report.add(page)
+            progress.advance(task, len(page))
+    return report
+
+
+def _about_as_many(client: DynamoDBClient, source: Source) -> int | None:
+    """Return the table's number of items as of some hours ago, for the progress bar only."""
+    try:
+        return client.describe_table(TableName=source.table_name)["Table"].get("ItemCount")
+    except (BotoCoreError, ClientError):
+        return None
+
+
+def _explained(error: Exception, source: Source) -> str:
+    if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
+        return f"The region {source.region} has no table {source.table_name} (--table, --region)."
+    text = str(error)
+    return text if text.endswith((".", "!")) else f"{text}."
+
+
+def _problems(report: Report, now: datetime, overdue: timedelta) -> list[str]:
+    """Say for what the exit code is 1."""
+    problems = []
+    if reasons := report.reasons:
+        counted = ", ".join(f"{printable(reason)} {count:,}" for reason, count in reasons.items())
+        problems.append(f"Not billed: {_count(reasons.total(), 'usage entry')} ({counted}).")
+    age = report.oldest_pending_age(now)
+    if age is not None and age > overdue:
+        problems.append(
+            f"The oldest of {_count(report.pending_records, 'pending record')} waits {duration(age)}, longer"
+            f" than {duration(overdue)}: does the hourly job run, and does it keep up?"
+        )
+    return problems
+
+
+def _without_time(report: Report) -> str:
+    left_out = " and left out of this range" if report.time_range.is_bounded else ""
+    records = _count(report.without_time, "record")
+    return f"The create_timestamp of {records} is no time; made by hand{left_out}."
+
+
+def _resend_messages(path: Path, resend: Resend, report: Report, now: datetime) -> list[str]:
+    messages = [f"{path.name}: {_count(len(resend.lines), 'line')} to send again."]
+    if resend.doubtful:
+        reasons = sorted({usage.reason for usage in resend.doubtful})
+        messages.append(
+            f"NOT in {path.name}, because AWS may have billed them:"
+            f" {_count(len(resend.doubtful), 'usage entry')}.{_listed(resend.doubtful)}"
+        )
+        messages += [f"  {printable(reason)}: {advice(reason)}" for reason in reasons]
+        messages.append(
+            "docs/operations.md, “What AWS has billed”, says how to look. Once you know that AWS has billed"
+            " none of a reason's usage, run this again with --include and the reason."
+        )
+    if resend.unsendable:
+        messages.append(
+            f"NOT in {path.name}, because the API does not take them:"
+            f" {_count(len(resend.unsendable), 'usage entry')}; correct these by hand:"
+        )
+        messages += [f"{_named(usage)}: {why}" for usage, why in resend.unsendable]
+    if open_because := _open_because(report, now):
+        messages.append(
+            f"WARNING: the range is still open, because {' and '.join(open_because)}. Usage that fails later"
+            f" will not be in {path.name}; if you import it now and export the range again, what you imported"
+            " is in the next file once more. Export whole, closed days only: see docs/usage-report.md."
+        )
+    elif resend.lines:
+        messages.append(
+            f"Send them once: python -m usage import {path.name} --import-id {_import_id(report.time_range)}"
+        )
+    return messages
+
+
+def _open_because(report: Report, now: datetime) -> list[str]:
+    """Say why usage recorded in the range may still fail, if it may."""
+    reasons = []
+    newest = report.time_range.newest
+    latest_closed = (now - CLOSING_TIME - EPOCH) // timedelta(milliseconds=1)
+    if newest is None:
+        reasons.append("it has no end (--to)")
+    elif newest > latest_closed:
+        reasons.append(f"it ends less than {duration(CLOSING_TIME)} ago or in the future")
+    if report.pending_records:
+        reasons.append(f"{_count(report.pending_records, 'record')} in it wait for the hourly job")
+    return reasons
+
+
+def _import_id(time_range: TimeRange) -> str:
+    times = [
+        f"{EPOCH + timedelta(milliseconds=bound):%Y%m%dT%H%M}"
+        for bound in (time_range.oldest, time_range.newest)
+        if bound is not None
+    ]
+    return "-".join(["failed", *times])
+
+
+def _listed(failed: list[FailedUsage]) -> str:
+    listed = "".join(f"\n{_named(usage)} ({printable(usage.reason)})" for usage in failed[:_MAX_NAMED])
+    further = len(failed) - _MAX_NAMED
+    return f"{listed}\n  and {further:,} more" if further > 0 else listed
+
+
+def _named(usage: FailedUsage) -> str:
+    return (
+        f"  {printable(usage.customer)} {usage.create_timestamp} {printable(str(usage.dimension))}"
+        f" {printable(str(usage.value))}"
+    )
+
+
+def _write_resend(path: Path, resend: Resend) -> None:
+    file = io.StringIO(newline="")
+    write_usage_file(resend.lines, file)
+    journal = Journal.path_for(path)
+    if journal.exists() and (not path.exists() or path.read_text(encoding="utf-8") != file.getvalue()):
+        raise ReportError(
+            f"{path} was imported, as {journal.name} tells, and what has to be sent again is something else"
+            " now. Keep both files, and give the new one a name of its own; it may hold usage that you have"
+            " sent again already."
+        )
+    _write(path, file.getvalue())
+
+
+def _totals_csv(report: Report) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        [
+            "customerIdentifier",
+            "dimension",
+            *(f"{status}_{what}" for status in RecordStatus for what in ("records", "quantity")),
+        ]
+    )
+    for key, totals in sorted(report.totals.items()):
+        sums = [
+            value for status in RecordStatus for value in (totals[status].records, totals[status].quantity)
+        ]
+        writer.writerow([*key, *sums])
+    return file.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as folder:
+        partial = Path(folder) / path.name
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+
+
+def _as_json(report: Report, now: datetime) -> dict[str, object]:
+    age = report.oldest_pending_age(now)
+    return {
+        "totals": [
+            {"customerIdentifier": key.customer, "dimension": key.dimension}
+            | {
+                status.value: {"records": one.records, "quantity": _json_number(one.quantity)}
+                for status, one in totals.items()
+            }
+            for key, totals in sorted(report.totals.items())
+        ],
+        "reasons": report.reasons,
+        "oldest_pending_age_seconds": None if age is None else age // timedelta(seconds=1),
+    }
+
+
+def _json_number(quantity: Quantity) -> int | float:
+    return float(quantity) if isinstance(quantity, Decimal) else quantity
+
+
+def _subtitle(source: Source, report: Report, only: RecordStatus | None, now: datetime) -> str:
+    bounds = (("from", report.time_range.oldest), ("to", report.time_range.newest))
+    parts = [
+        f"Table {source.table_name} in {source.region}",
+        " ".join(f"{word} {_iso(bound)}" for word, bound in bounds if bound is not None) or "all of it",
+        *([f"customer {source.customer}"] if source.customer else []),
+        *([f"only what is {LABELS[only].lower()}"] if only else []),
+        _count(report.records, "record"),
+        f"read {now:%Y-%m-%d %H:%M} UTC",
+    ]
+    return " · ".join(parts)
+
+
+def _iso(milliseconds: int) -> str:
+    instant = EPOCH + timedelta(milliseconds=milliseconds)
+    return (
+        instant.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00").removesuffix(".000")
+        + " UTC"
+    )
+
+
+def _print(report: Report, subtitle: str, only: RecordStatus | None, now: datetime) -> None:
+    """Print the report to standard output, for people."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    statuses = [only] if only else list(LABELS)
+    table = Table("Customer", "Dimension", title="Usage by customer and dimension", title_justify="left")
+    for column in table.columns:
+        column.overflow = "fold"
+    for status in statuses:
+        table.add_column(f"{LABELS[status]}:\nentries", justify="right")
+        table.add_column("\nquantity", justify="right")
+    for key, totals in sorted(report.totals.items()):
+        cells = [_cell(key.customer), _cell(key.dimension)]
+        for status in statuses:
+            style = "red" if status is RecordStatus.FAILED and totals[status].records else ""
+            cells += (
+                Text(shown(value), style) for value in (totals[status].records, totals[status].quantity)
+            )
+        table.add_row(*cells)
+    console.print(_cell(subtitle))
+    console.print(table)
+    if report.failures:
+        reasons = Table("Reason", title="Not billed", title_justify="left")
+        reasons.add_column("Entries", justify="right")
+        reasons.add_column("Sent again by --csv")
+        reasons.add_column("What it means, and what to do")
+        for reason, count in report.reasons.items():
+            sent_again = "only with --include" if is_doubtful(reason) else "yes"
+            reasons.add_row(_cell(reason), f"{count:,}", sent_again, advice(reason))
+        console.print(reasons)
+    age = report.oldest_pending_age(now)
+    waits = f"; the oldest pending record waits {duration(age)}" if age is not None else ""
+    counts = report.by_status()
+    sums = ", ".join(f"{LABELS[status].lower()} {counts[status]:,}" for status in statuses)
+    console.print(f"Usage entries: {sums}{waits}.", highlight=False)
+
+
+def _cell(text: str) -> Text:
+    return Text(printable(text))
+
+
+def printable(text: str) -> str:
+    """Show what could steer a terminal as an escape sequence."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun.removesuffix("y") + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun if number == 1 else plural}"

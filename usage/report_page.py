@@ -1,0 +1,285 @@
+"""The report as one HTML page that needs nothing else: its style and its chart are inside."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from metering_handlers.models import EPOCH, RecordStatus
+from usage.failures import advice
+from usage.report import Totals, no_usage
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from usage.report import Quantity, Report
+
+LABELS = {RecordStatus.METERED: "Billed", RecordStatus.PENDING: "Pending", RecordStatus.FAILED: "Not billed"}
+"""What people call each status, in the order in which it is shown."""
+MAX_CHART_DAYS = 92
+"""Days in the chart, up to the last one with usage; more would be too narrow to read."""
+
+MAX_REASON_LENGTH = 60
+"""Characters of a reason; AWS's are half as long."""
+
+_TEMPLATE = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
+
+# The chart's measures, in the SVG's own units.
+_WIDTH, _HEIGHT = 1072, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 8, 34, 30
+_GRID_LINES = 4
+_DAY_LABELS = 12
+_MIN_BAR_HEIGHT = 2.0
+"""Even one failure among millions is seen."""
+
+
+def render_page(report: Report, subtitle: str, notice: str | None, now: datetime) -> str:
+    """Render the page.
+
+    Parameters
+    ----------
+    report : Report
+        What to show.
+    subtitle : str
+        What the report is of.
+    notice : str or None
+        What has to be done about it, if anything.
+    now : datetime
+        When it was made; the chart ends no later.
+
+    Returns
+    -------
+    str
+        The HTML document.
+    """
+    return _TEMPLATE.substitute(
+        subtitle=escape(subtitle),
+        notice=f'<p class="notice">{escape(notice)}</p>' if notice else "",
+        cards=_cards(report, now),
+        chart=_chart(report.days, now.astimezone(UTC).date()),
+        failures=_failures(report),
+        dimensions=_dimensions(report),
+        totals=_totals(report),
+    )
+
+
+def shown(quantity: Quantity) -> str:
+    """Write a number for people."""
+    return f"{quantity:,}"
+
+
+def duration(age: timedelta) -> str:
+    """Write a duration for people, such as 2 d 3 h."""
+    minutes = age // timedelta(minutes=1)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _cards(report: Report, now: datetime) -> str:
+    counts = report.by_status()
+    all_of_it = counts.total()
+    age = report.oldest_pending_age(now)
+    details = dict.fromkeys(LABELS, "")
+    for status, count in counts.items():
+        share = 100 * count / all_of_it if all_of_it else 0
+        details[status] = f"{share:.1f} % of all usage entries"
+    if age is not None:
+        details[RecordStatus.PENDING] += f"; the oldest waits {duration(age)}"
+    return "\n".join(
+        f'<li class="{status}">{LABELS[status]}<b>{shown(counts[status])}</b>'
+        f'<span class="muted">{escape(details[status])}</span></li>'
+        for status in LABELS
+    )
+
+
+def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
+    # A record made by hand may be of any century, and must not leave the others no room.
+    drawable = [day for day in days if day <= today]
+    if not drawable:
+        return "<p>No usage was recorded in this range.</p>"
+    last = max(drawable)
+    first = max(min(drawable), last - timedelta(days=MAX_CHART_DAYS - 1))
+    shown_days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    counts = [days.get(day) for day in shown_days]
+    step = _grid_step(max(count.total() for count in counts if count))
+    top = step * _GRID_LINES
+    height = _HEIGHT - _TOP - _BOTTOM
+    slot = (_WIDTH - _LEFT - _RIGHT) / len(shown_days)
+    width = min(slot * 0.72, 60)
+    parts = [*_legend(), *_grid(step, height)]
+    for number, (day, count) in enumerate(zip(shown_days, counts, strict=True)):
+        middle = _LEFT + slot * (number + 0.5)
+        if number % -(-len(shown_days) // _DAY_LABELS) == 0:
+            parts.append(
+                f'<text x="{middle:.1f}" y="{_HEIGHT - 10}" text-anchor="middle">{day:%b %-d}</text>'
+            )
+        floor = float(_TOP + height)
+        for status in LABELS if count else ():
+            entries = count[status] if count else 0
+            if entries:
+                bar = max(height * entries / top, _MIN_BAR_HEIGHT)
+                floor -= bar
+                parts.append(
+                    f'<rect class="bar-{status}" x="{middle - width / 2:.1f}" y="{floor:.1f}"'
+                    f' width="{width:.1f}" height="{bar:.1f}">'
+                    f"<title>{day}: {shown(entries)} {LABELS[status].lower()}</title></rect>"
+                )
+    outside = sum(count.total() for day, count in days.items() if not first <= day <= last)
+    caption = "Usage entries (a dimension of a record) by the day (UTC) they were recorded, and outcome."
+    if outside:
+        caption += f" {shown(outside)} of days before {first} or after {last} are not drawn."
+    svg = "\n".join(parts)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(caption)}">\n{svg}\n</svg>'
+        f'\n<p class="muted">{escape(caption)}</p>'
+    )
+
+
+def _grid_step(highest: int) -> int:
+    """Return the distance of the grid's lines: 1, 2 or 5 times a power of ten."""
+    power = 1
+    while True:
+        for step in (power, 2 * power, 5 * power):
+            if step * _GRID_LINES >= highest:
+                return step
+        power *= 10
+
+
+def _legend() -> Iterable[str]:
+    for number, (status, label) in enumerate(LABELS.items()):
+        left = _LEFT + 110 * number
+        yield f'<rect class="bar-{status}" x="{left}" y="4" width="12" height="12"/>'
+        yield f'<text x="{left + 18}" y="15">{label}</text>'
+
+
+def _grid(step: int, height: int) -> Iterable[str]:
+    for number in range(_GRID_LINES + 1):
+        y = _TOP + height * (1 - number / _GRID_LINES)
+        yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{shown(step * number)}</text>'
+
+
+def _failures(report: Report) -> str:
+    if not report.failures:
+        return "<p>Nothing: AWS Marketplace has refused none of this usage.</p>"
+    reasons = _table(
+        ["Reason", "Entries", "What it means, and what to do"],
+        [
+            [_reason(reason), _number(count), f'<td class="advice">{escape(advice(reason))}</td>']
+            for reason, count in report.reasons.items()
+        ],
+        numbers={1},
+    )
+    rows = _table(
+        [
+            "Customer",
+            "Dimension",
+            "Reason",
+            "Entries",
+            "Quantity",
+            "First recorded (UTC)",
+            "Last recorded (UTC)",
+        ],
+        [
+            [
+                _name(key.customer),
+                _name(key.dimension),
+                _reason(key.reason),
+                _number(failures.records),
+                _number(failures.quantity, "unbilled"),
+                _instant(failures.oldest),
+                _instant(failures.newest),
+            ]
+            for key, failures in sorted(report.failures.items())
+        ],
+        numbers={3, 4},
+    )
+    return f"{reasons}\n<p></p>\n{rows}"
+
+
+def _dimensions(report: Report) -> str:
+    by_dimension: defaultdict[str, Totals] = defaultdict(no_usage)
+    for key, totals in report.totals.items():
+        for status, one in totals.items():
+            by_dimension[key.dimension][status].records += one.records
+            by_dimension[key.dimension][status].quantity += one.quantity
+    return _sums_table(
+        ["Dimension"],
+        [([_name(name)], totals) for name, totals in sorted(by_dimension.items())],
+    )
+
+
+def _totals(report: Report) -> str:
+    return _sums_table(
+        ["Customer", "Dimension"],
+        [
+            ([_name(key.customer), _name(key.dimension)], totals)
+            for key, totals in sorted(report.totals.items())
+        ],
+    )
+
+
+def _sums_table(names: Sequence[str], rows: Sequence[tuple[Sequence[str], Totals]]) -> str:
+    if not rows:
+        return "<p>No usage was recorded in this range.</p>"
+    headings = [
+        *names,
+        *(f"{label}: {what}" for label in LABELS.values() for what in ("entries", "quantity")),
+    ]
+    cells = [
+        [
+            *first,
+            *(
+                cell
+                for status in LABELS
+                for cell in (
+                    _number(totals[status].records),
+                    _number(
+                        totals[status].quantity,
+                        "unbilled" if status is RecordStatus.FAILED and totals[status].records else "",
+                    ),
+                )
+            ),
+        ]
+        for first, totals in rows
+    ]
+    return _table(headings, cells, numbers=set(range(len(names), len(headings))))
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> str:
+    head = "".join(
+        f'<th scope="col"{" class=number" if number in numbers else ""}>{escape(heading)}</th>'
+        for number, heading in enumerate(headings)
+    )
+    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n'
+        "</table></div>"
+    )
+
+
+def _name(name: str) -> str:
+    return f'<td class="name">{escape(name)}</td>'
+
+
+def _reason(reason: str) -> str:
+    # A made-up one may be long.
+    return f'<td class="reason">{escape(textwrap.shorten(reason, MAX_REASON_LENGTH, placeholder="…"))}</td>'
+
+
+def _number(quantity: Quantity, further_class: str = "") -> str:
+    return f'<td class="{f"number {further_class}".strip()}">{shown(quantity)}</td>'
+
+
+def _instant(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "<td>unknown</td>"
+    return f'<td class="time">{EPOCH + timedelta(milliseconds=milliseconds):%Y-%m-%d %H:%M}</td>'
