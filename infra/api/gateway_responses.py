@@ -29,8 +29,8 @@ class _Problem:
     ----------
     response_type : ResponseType
         What has happened.
-    status : int
-        The HTTP status.
+    status : int | None
+        The HTTP status; None keeps the one that API Gateway chose.
     slug : str
         The problem's stable name.
     detail : str
@@ -40,7 +40,7 @@ class _Problem:
     """
 
     response_type: apigateway.ResponseType
-    status: int
+    status: int | None
     slug: str
     detail: str
     headers: Mapping[str, str]
@@ -58,25 +58,25 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
     """
     for problem in _problems(authorization):
         document = problem_document(problem.status, problem.slug, problem.detail) | {
-            "instance": "$context.requestId"
+            "instance": "$context.extendedRequestId"
         }
         rest_api.add_gateway_response(
             problem.response_type.response_type.title().replace("_", ""),
             type=problem.response_type,
-            status_code=str(problem.status),
+            status_code=None if problem.status is None else str(problem.status),
             response_headers={"Content-Type": f"'{_PROBLEM_JSON}'"}
             | {name: f"'{value}'" for name, value in problem.headers.items()},
             templates={"application/json": json.dumps(document)},
         )
 
 
-def problem_document(status: int, slug: str, detail: str) -> dict[str, str | int]:
+def problem_document(status: int | None, slug: str, detail: str) -> dict[str, str | int]:
     """Return the members that every problem has (RFC 9457), but for ``instance``.
 
     Parameters
     ----------
-    status : int
-        The HTTP status.
+    status : int | None
+        The HTTP status, if it is known.
     slug : str
         The problem's stable name; its title follows from it.
     detail : str
@@ -90,7 +90,7 @@ def problem_document(status: int, slug: str, detail: str) -> dict[str, str | int
     return {
         "type": f"urn:marketplace-metering:problem:{slug}",
         "title": slug.replace("-", " ").capitalize(),
-        "status": status,
+        **({} if status is None else {"status": status}),
         "detail": detail,
     }
 
@@ -106,8 +106,17 @@ def _problems(authorization: Authorization) -> list[_Problem]:
     wrong_path = "Check the path too: the API has three routes."
     retry = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return [
-        # Foremost an Authorization header that is no signature, or one by an unknown key.
-        _Problem(kind.DEFAULT_4_XX, 403, "forbidden", forbidden, {}),
+        # What has no response type of its own: an Authorization header that is no signature (403), or a
+        # body between Lambda's 6 MB and API Gateway's 10 MB, which Lambda refuses (413; "Lambda quotas",
+        # AWS Lambda Developer Guide).
+        _Problem(
+            kind.DEFAULT_4_XX,
+            None,
+            "request-refused",
+            "API Gateway refused the request; nothing was written. The HTTP status says why. 403: the "
+            "authorization was not accepted. 413: the body is larger than 6 MB; split the request.",
+            {},
+        ),
         _Problem(kind.BAD_REQUEST_PARAMETERS, 400, "bad-request", "A parameter of the path is missing.", {}),
         _Problem(kind.BAD_REQUEST_BODY, 400, "bad-request", "The body could not be read.", {}),
         _Problem(kind.ACCESS_DENIED, 403, "forbidden", forbidden, {}),

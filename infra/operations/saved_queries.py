@@ -43,7 +43,7 @@ def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction]
         "One request, by its id": (
             [*function_logs, access],
             ["@timestamp", "@message"],
-            ["correlation_id = 'REQUEST_ID' or requestId = 'REQUEST_ID'"],
+            ["correlation_id = 'REQUEST_ID' or extendedRequestId = 'REQUEST_ID'"],
             "@timestamp asc",
         ),
         # A bulk request's path names nobody; its records' request_id leads to it.
@@ -55,7 +55,7 @@ def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction]
                 f"{_DECODED_PATH} as decodedPath",
                 "status",
                 "responseLatency",
-                "requestId",
+                "extendedRequestId",
             ],
             ["decodedPath like 'CUSTOMER_IDENTIFIER'"],
             "@timestamp desc",
@@ -69,7 +69,7 @@ def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction]
                 "problem",
                 "errorMessage",
                 "correlation_id",
-                "requestId",
+                "extendedRequestId",
                 "@message",
             ],
             ["status >= 500 or level = 'ERROR'"],

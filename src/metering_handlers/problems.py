@@ -28,6 +28,7 @@ class ProblemType(StrEnum):
     INVALID_PARAMETER = "invalid-parameter"
     BAD_REQUEST = "bad-request"
     FORBIDDEN = "forbidden"
+    REQUEST_REFUSED = "request-refused"
     NOT_FOUND = "not-found"
     PAYLOAD_TOO_LARGE = "payload-too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 
-_REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+_REQUEST_ID = "JKJaXmPLvHcESHA="
 _IDEMPOTENCY_KEY = "usage-2026-11-23T10"
 _TIMESTAMP = 1795446956551
 _REF_TEMPLATE = "#/components/schemas/{model}"
@@ -102,19 +102,24 @@ class Violations(
     """All the rules that the request breaks, up to the maximum number listed."""
 
 
-class Problem(_Answer):
-    """Any answer but success (RFC 9457)."""
+class Refusal(_Answer):
+    """An answer of API Gateway, which refuses a request for a reason it does not name (RFC 9457)."""
 
     type: str = Field(json_schema_extra={"format": "uri"})
     """The problem type, for programs."""
     title: str
     """The problem type, for people."""
-    status: int
-    """The HTTP status."""
     detail: str
     """What was wrong, and what to do."""
     instance: str
     """The request id; quote it to the operator."""
+
+
+class Problem(Refusal):
+    """Any other answer but success (RFC 9457)."""
+
+    status: int
+    """The HTTP status."""
 
 
 class InvalidRequest(Problem):
@@ -159,7 +164,7 @@ def _schemas(*models: type[BaseModel]) -> dict[str, JsonObject]:
     return schemas
 
 
-SCHEMAS: dict[str, JsonObject] = _schemas(Inserted, RecordPage, Problem, Violations)
+SCHEMAS: dict[str, JsonObject] = _schemas(Inserted, RecordPage, Problem, Refusal, Violations)
 
 HEADERS: JsonObject = {
     "IdempotentReplayed": {
@@ -254,7 +259,8 @@ LISTED: JsonObject = _success(
 }
 
 
-_WITH_FURTHER_MEMBERS: Mapping[ProblemType, type[Problem]] = {
+_OTHER_MODELS: Mapping[ProblemType, type[Refusal]] = {
+    ProblemType.REQUEST_REFUSED: Refusal,
     ProblemType.INVALID_PARAMETER: InvalidRequest,
     ProblemType.INVALID_REQUEST: InvalidRequest,
     ProblemType.INCOMPLETE: Incomplete,
@@ -291,8 +297,9 @@ def _problem(
         "status": {"const": status.value},
     }
     examples: JsonObject = {}
+    common: type[Refusal] = Problem
     for problem_type, case in cases.items():
-        model = _WITH_FURTHER_MEMBERS.get(problem_type, Problem)
+        model = _OTHER_MODELS.get(problem_type, Problem)
         properties = _schemas(model)[model.__name__]["properties"]
         members |= {name: properties[name] for name in properties if name not in Problem.model_fields}
         example = {
@@ -302,13 +309,18 @@ def _problem(
             "instance": _REQUEST_ID,
             **(case if isinstance(case, dict) else {"detail": case}),
         }
+        if model is Refusal:
+            del example["status"]
+            common = Refusal
         examples[problem_type.value] = {"value": _value(model.model_validate(example))}
     response: JsonObject = {"description": description}
     if retry_after:
         response["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
     response["content"] = {
         PROBLEM_JSON: {
-            "schema": {"allOf": [{"$ref": _REF_TEMPLATE.format(model="Problem")}, {"properties": members}]},
+            "schema": {
+                "allOf": [{"$ref": _REF_TEMPLATE.format(model=common.__name__)}, {"properties": members}]
+            },
             "examples": examples,
         }
     }
@@ -323,6 +335,7 @@ def _broken_rule(location: str, pointer: str, code: str, detail: str) -> JsonObj
     }
 
 
+_REQUEST_REFUSED = "API Gateway refused the request; nothing was written. The HTTP status says why."
 _BAD_REQUEST = "API Gateway could not take the request."
 _UNAVAILABLE = "The metering table did not answer in time. Try again."
 
@@ -354,7 +367,8 @@ RESPONSES: JsonObject = {
         "Access denied: no signature, a wrong one, no permission, or no API key.",
         {
             ProblemType.FORBIDDEN: "Sign the request with AWS Signature Version 4, as an identity that may "
-            "call execute-api:Invoke on this API."
+            "call execute-api:Invoke on this API.",
+            ProblemType.REQUEST_REFUSED: _REQUEST_REFUSED,
         },
     ),
     "NotFound": _problem(
@@ -365,7 +379,10 @@ RESPONSES: JsonObject = {
     "PayloadTooLarge": _problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The body is too large. Nothing is written.",
-        {ProblemType.PAYLOAD_TOO_LARGE: "Split the request: its body must stay below 6 MB."},
+        {
+            ProblemType.PAYLOAD_TOO_LARGE: "Split the request: its body must stay below 6 MB.",
+            ProblemType.REQUEST_REFUSED: _REQUEST_REFUSED,
+        },
     ),
     "UnsupportedMediaType": _problem(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -137,11 +137,23 @@ def test_every_answer_of_api_gateways_own_is_problem_details(template: Template)
     assert len(responses) == 18
     for response in responses.values():
         document = json.loads(response["ResponseTemplates"]["application/json"])
-        assert list(document) == ["type", "title", "status", "detail", "instance"]
-        assert str(document["status"]) == response["StatusCode"]
-        assert document["instance"] == "$context.requestId"
+        status = [] if response["ResponseType"] == "DEFAULT_4XX" else ["status"]
+        assert list(document) == ["type", "title", *status, "detail", "instance"]
+        assert str(document.get("status")) == str(response.get("StatusCode"))
+        assert document["instance"] == "$context.extendedRequestId"
         parameters = response["ResponseParameters"]
         assert parameters["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+
+
+def test_what_has_no_response_type_of_its_own_keeps_its_status_and_a_413_reads_as_one(
+    template: Template,
+) -> None:
+    response = gateway_responses(template)["DEFAULT_4XX"]
+
+    assert "StatusCode" not in response
+    document = json.loads(response["ResponseTemplates"]["application/json"])
+    assert "status" not in document
+    assert "413: the body is larger than 6 MB; split the request" in document["detail"]
 
 
 @pytest.mark.parametrize(
