@@ -24,7 +24,8 @@ async function call(method, path, { query = {}, payload, headers = {} } = {}) {
   const url = new URL(METERING_API_URL.replace(/\/$/, "") + path);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   const body = payload === undefined ? undefined : JSON.stringify(payload);
-  // With an Idempotency-Key it is safe to send a request again, also when nobody knows what became of it.
+  // With an Idempotency-Key it is safe to send a request again, also when nobody knows what became of it. Each attempt
+  // is signed anew: a signature is valid for five minutes, and retries may take longer.
   for (let attempt = 1; ; attempt += 1) {
     const request = await signer.sign({
       method,
@@ -49,7 +50,8 @@ async function call(method, path, { query = {}, payload, headers = {} } = {}) {
       return document;
     }
     if (attempt === 8) throw new Error(`No answer but ${answer.status} after ${attempt} attempts`);
-    await wait(Math.random() * Math.min(30_000, 500 * 2 ** attempt));
+    const retryAfter = 1000 * Number(answer?.headers.get("retry-after") ?? 0);
+    await wait(retryAfter + Math.random() * Math.min(30_000, 500 * 2 ** attempt));
   }
 }
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
+import time
 from datetime import UTC, datetime
 
 import urllib3
@@ -18,14 +20,9 @@ from botocore.session import Session
 
 # With an Idempotency-Key it is safe to send a request again, whatever became of it: also a POST, and also
 # after a time-out, when nobody knows whether the records are in.
-RETRIES = urllib3.Retry(
-    total=8,
-    backoff_factor=0.5,
-    backoff_jitter=1,
-    status_forcelist=[429, 500, 502, 503, 504],
-    allowed_methods=None,
-    raise_on_status=False,
-)
+ATTEMPTS = 8
+RETRIED_STATUSES = (429, 500, 502, 503, 504)
+MAX_BACKOFF_SECONDS = 30
 
 
 class MeteringApi:
@@ -44,8 +41,11 @@ class MeteringApi:
         if credentials is None:
             sys.exit("No AWS credentials were found.")
         self._credentials = credentials
-        self._region = session.get_config_variable("region")
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=35), retries=RETRIES)
+        # botocore by itself reads AWS_DEFAULT_REGION only.
+        self._region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
+        if self._region is None:
+            sys.exit("No AWS region was found: set AWS_REGION.")
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=35), retries=False)
 
     def insert(self, buyers: list[dict[str, object]], idempotency_key: str) -> None:
         """Report usage, once for each key.
@@ -68,17 +68,32 @@ class MeteringApi:
         self, method: str, path: str, payload: object = None, headers: dict[str, str] | None = None
     ) -> dict[str, list[dict[str, object]]]:
         body = None if payload is None else json.dumps(payload)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer = self._send(method, path, body, headers)
+            except urllib3.exceptions.HTTPError as error:
+                failure, retry_after = str(error), 0.0
+            else:
+                if answer.status == 200:
+                    return dict(json.loads(answer.data))
+                # detail says what to do, errors what is wrong where, instance what to ask the operator about.
+                failure = f"{answer.status} {answer.data.decode()}"
+                if answer.status not in RETRIED_STATUSES:
+                    sys.exit(failure)
+                retry_after = urllib3.Retry().get_retry_after(answer) or 0.0
+            if attempt < ATTEMPTS:
+                backoff = min(MAX_BACKOFF_SECONDS, 0.5 * 2**attempt)
+                time.sleep(retry_after + random.uniform(0, backoff))  # noqa: S311 - spreads callers, hides nothing
+        sys.exit(f"No success in {ATTEMPTS} attempts; the last: {failure}")
+
+    def _send(
+        self, method: str, path: str, body: str | None, headers: dict[str, str] | None
+    ) -> urllib3.BaseHTTPResponse:
+        # Signed anew for each attempt: a signature is valid for five minutes, and retries may take longer.
         request = AWSRequest(method, self._url + path, data=body, headers=headers)
         request.headers["Content-Type"] = "application/json"
         SigV4Auth(self._credentials, "execute-api", self._region).add_auth(request)
-        answer = self._http.request(
-            method, self._url + path, body=body, headers=dict(request.headers.items())
-        )
-        document = json.loads(answer.data)
-        if answer.status != 200:
-            # detail says what to do, errors what is wrong where, instance what to ask the operator about.
-            sys.exit(f"{answer.status} {json.dumps(document, indent=2)}")
-        return dict(document)
+        return self._http.request(method, self._url + path, body=body, headers=dict(request.headers.items()))
 
 
 def main() -> None:

@@ -1,24 +1,40 @@
 """The examples, run as their readers would run them, against the deployed API."""
 
+import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.http_calls import stored
+from tools.local_cloud.deploy import Api
 
 if TYPE_CHECKING:
-    from tools.local_cloud.deploy import Api
+    from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CUSTOMER = "ExWoL3vTir2"
 
 
-def run(command: list[str], api: "Api", **variables: str) -> str:
+COMMANDS = pytest.mark.parametrize(
+    "command",
+    [
+        [str(EXAMPLES / "insert.sh")],
+        [sys.executable, str(EXAMPLES / "insert.py")],
+        ["node", str(EXAMPLES / "insert.mjs")],
+    ],
+    ids=["curl", "python", "node"],
+)
+
+
+def run(command: list[str], api: Api, **variables: str) -> str:
     finished = subprocess.run(  # noqa: S603 - the project's own examples
         command,
         env=os.environ | {"METERING_API_URL": api.api_url, "AWS_REGION": api.region} | variables,
@@ -30,16 +46,52 @@ def run(command: list[str], api: "Api", **variables: str) -> str:
     return finished.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [str(EXAMPLES / "insert.sh")],
-        [sys.executable, str(EXAMPLES / "insert.py")],
-        ["node", str(EXAMPLES / "insert.mjs")],
-    ],
-    ids=["curl", "python", "node"],
-)
-def test_an_example_reports_usage_once_however_often_it_is_run(api: "Api", command: list[str]) -> None:
+class BusyApi(ThreadingHTTPServer):
+    """Answers each path's first request with a 503, and notes when requests were signed, by method."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), BusyApiHandler)
+        self.signed_at: defaultdict[str, list[str]] = defaultdict(list)
+
+
+class BusyApiHandler(BaseHTTPRequestHandler):
+    server: BusyApi
+
+    def do_GET(self) -> None:
+        self._answer({"records": []})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer({})
+
+    def _answer(self, success: dict[str, object]) -> None:
+        attempts = self.server.signed_at[self.command]
+        attempts.append(self.headers["X-Amz-Date"])
+        is_first = len(attempts) == 1
+        body = json.dumps({"status": 503} if is_first else success).encode()
+        self.send_response(503 if is_first else 200)
+        if is_first:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Keep quiet."""
+
+
+@pytest.fixture
+def busy_api() -> "Iterator[BusyApi]":
+    with BusyApi() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@COMMANDS
+def test_an_example_reports_usage_once_however_often_it_is_run(api: Api, command: list[str]) -> None:
     before = len(stored(api, CUSTOMER))
     hour = str(uuid.uuid4())
 
@@ -48,3 +100,19 @@ def test_an_example_reports_usage_once_however_often_it_is_run(api: "Api", comma
 
     assert len(stored(api, CUSTOMER)) == before + 1
     assert CUSTOMER in first
+
+
+@COMMANDS
+def test_an_example_signs_each_attempt_when_it_is_sent(busy_api: BusyApi, command: list[str]) -> None:
+    """A signature is valid for five minutes, and its time is in seconds; Retry-After asks for one."""
+    run(
+        command,
+        Api(f"http://127.0.0.1:{busy_api.server_port}", "us-east-1", metering_table="", aws_endpoint_url=""),
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - opens nothing
+        NO_PROXY="127.0.0.1",
+    )
+
+    for signed_at in (busy_api.signed_at["POST"], busy_api.signed_at["GET"]):
+        first, second = signed_at
+        assert first < second
