@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.client import BaseClient
 
 from metering_handlers import metering_table
 from tests.unit.lambda_calls import Api, buyer, usage
@@ -52,6 +53,26 @@ def test_an_inserted_record_is_listed_as_pending(api: Api) -> None:
         "status": "pending",
         "metering_response": None,
     }
+
+
+def test_a_list_reads_what_was_inserted_a_moment_before(
+    metered: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # moto is always consistent: only what DynamoDB is asked for tells.
+    consistent: list[bool] = []
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def note(client: BaseClient, operation: str, parameters: dict[str, object]) -> object:
+        consistent.append(parameters.get("ConsistentRead") is True)
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", note)
+
+    for query in ({}, {"status": "metered"}, {"limit": "1"}):
+        timestamps(metered, **query)
+
+    assert consistent
+    assert all(consistent)
 
 
 def test_a_customer_without_records_has_an_empty_list(api: Api) -> None:
