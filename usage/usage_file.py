@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HEADER = ("customerIdentifier", "dimension_name", "dimension_value")
 
 MAX_PART_RECORDS = 1_000
-"""Records in one request: the API writes them in about a second, of the 29 that API Gateway waits."""
+"""Records in one request: the API writes them in about a second, of the 27 that its function has."""
 MAX_PART_BYTES = 1_000_000
 """A request's body: even escaped inside the event that Lambda gets, far below the 6 MB that it may have."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from metering_handlers.api import LambdaHandler
 
-FUNCTION_TIME_MS = 29_000
+FUNCTION_TIME_MS = 27_000
 
 
 @dataclass

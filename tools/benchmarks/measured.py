@@ -175,7 +175,7 @@ class _Context:
 
     @staticmethod
     def get_remaining_time_in_millis() -> int:
-        return 29_000
+        return 27_000
 
 
 def _plain_client() -> DynamoDBClient:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from hypothesis import strategies as st
 
 from tests.unit.faults.faults import Fault
+from tests.unit.lambda_calls import FUNCTION_TIME_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from hypothesis.strategies import SearchStrategy
 
-FUNCTION_TIMES_MS = (29_000, 9_000, 5_100)
+FUNCTION_TIMES_MS = (FUNCTION_TIME_MS, 9_000, 5_100)
 """How long Lambda lets a function run; with little time a few faults are enough for a 503."""
 GAPS_HOURS = (0, 23, 2, 25)
 """Between two days; 23 and 2 together are more than the 24 hours a key is remembered."""
