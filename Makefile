@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo local test test-unit test-faults test-contract test-integration bench \
+.PHONY: help demo local test test-unit test-faults test-contract test-report test-integration bench \
 	openapi docs lint format lock synth deploy diff destroy
 
 VENV := .venv
@@ -46,6 +46,9 @@ test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults;
 
 test-contract: $(VENV_READY) $(CDK_READY) ## Hold the deployed API to its contract with 500 examples an operation
 	CONTRACT_EXAMPLES=500 $(PYTEST) tests/integration/test_contract.py $(ARGS)
+
+test-report: $(VENV_READY) $(CDK_READY) $(TOOLS_READY) ## Compare report, lists and ledger over 50,000 records; minutes
+	REPORT_RECORDS=50000 REPORT_FOLDER=.local/usage-report $(PYTEST) tests/integration/test_usage_report.py $(ARGS)
 
 test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(TOOLS_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)

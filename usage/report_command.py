@@ -60,7 +60,7 @@ _CLIENT_CONFIG = Config(
 _INSTANT: TypeAdapter[int] = TypeAdapter(Instant)
 _DURATION = re.compile(r"(\d{1,6})(m|h|d)")
 _DURATION_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_PIPE_WIDTH = 160
+_PIPE_WIDTH = 180
 """Columns of the table where no terminal says how wide it is."""
 _MAX_NAMED = 20
 """Lines of a message about single usage entries."""

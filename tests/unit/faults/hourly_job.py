@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -17,27 +17,87 @@ MAX_USAGE_RECORDS = 25
 MAX_QUANTITY = 2_147_483_647
 
 
+class UsageRecord(TypedDict):
+    CustomerIdentifier: str
+    Dimension: str
+    Quantity: int
+
+
+class Result(TypedDict):
+    UsageRecord: UsageRecord
+    Status: str
+
+
+class Answer(TypedDict):
+    Results: list[Result]
+    UnprocessedRecords: list[UsageRecord]
+
+
+class MeteringError(Exception):
+    """A call of BatchMeterUsage ends with an exception.
+
+    Attributes
+    ----------
+    fields : dict[str, str]
+        What JSON shows of it: ``code`` and so on in the AWS SDK's version 2, ``name`` in version 3.
+    was_billed : bool
+        Whether the usage was taken nevertheless, and only the answer was lost.
+    """
+
+    def __init__(self, fields: dict[str, str], *, was_billed: bool = False) -> None:
+        super().__init__(fields)
+        self.fields = fields
+        self.was_billed = was_billed
+
+
 class Marketplace:
     """What buyers are billed for.
 
     Attributes
     ----------
     metered : Counter[tuple[str, str]]
-        The quantity for each customer and dimension.
+        The quantity for each customer and dimension that the job was told of.
+    metered_unanswered : Counter[tuple[str, str]]
+        The same where the job got no answer.
+    failures : dict[str, dict[str, str] | MeteringError]
+        How a customer's calls fail: for each dimension the status other than Success, or ``Unprocessed``; or
+        the call as a whole.
     """
 
     def __init__(self) -> None:
         self.metered: Counter[tuple[str, str]] = Counter()
+        self.metered_unanswered: Counter[tuple[str, str]] = Counter()
+        self.failures: dict[str, dict[str, str] | MeteringError] = {}
 
-    def batch_meter_usage(self, customer: str, usage: list[tuple[str, float]]) -> None:
-        """Take one customer's usage: dimensions and quantities."""
+    def batch_meter_usage(self, customer: str, usage: list[tuple[str, float]]) -> Answer:
+        """Take one customer's usage, dimensions and quantities, and answer as AWS does."""
         dimensions = [dimension for dimension, _ in usage]
         if len(usage) > MAX_USAGE_RECORDS or len(set(dimensions)) < len(dimensions):
             raise ValueError(f"BatchMeterUsage refuses {usage}")
+        failure = self.failures.get(customer, {})
+        if isinstance(failure, MeteringError):
+            if failure.was_billed:
+                for dimension, quantity in usage:
+                    self.metered_unanswered[customer, dimension] += int(quantity)
+            raise failure
+        results: list[Result] = []
+        unprocessed: list[UsageRecord] = []
         for dimension, quantity in usage:
             if not (quantity.is_integer() and 0 <= quantity <= MAX_QUANTITY):
                 raise ValueError(f"BatchMeterUsage refuses the quantity {quantity}")
-            self.metered[customer, dimension] += int(quantity)
+            status = failure.get(dimension, "Success")
+            record: UsageRecord = {
+                "CustomerIdentifier": customer,
+                "Dimension": dimension,
+                "Quantity": int(quantity),
+            }
+            if status == "Unprocessed":
+                unprocessed.append(record)
+                continue
+            results.append({"UsageRecord": record, "Status": status})
+            if status == "Success":
+                self.metered[customer, dimension] += int(quantity)
+        return {"Results": results, "UnprocessedRecords": unprocessed}
 
 
 class HourlyJob:
@@ -77,15 +137,23 @@ class HourlyJob:
             by_customer[item["customerIdentifier"]["S"]].append(item)
         for customer, items in by_customer.items():
             usage = _summed(items)
-            self._marketplace.batch_meter_usage(customer, usage)
-            response = json.dumps(
-                {"Results": [{"Status": "Success"} for _ in usage], "UnprocessedRecords": []}
-            )
+            response, has_failed = self._report(customer, usage)
             for item in items:
-                self._mark(customer, _as_javascript(item["create_timestamp"]["N"]), response)
+                created = _as_javascript(item["create_timestamp"]["N"])
+                self._mark(customer, created, response, has_failed=has_failed)
         return len(page["Items"])
 
-    def _mark(self, customer: str, create_timestamp: float, response: str) -> None:
+    def _report(self, customer: str, usage: list[tuple[str, float]]) -> tuple[str, bool]:
+        """Report one customer's sums; return what is stored with all of its records of the hour."""
+        try:
+            answer = self._marketplace.batch_meter_usage(customer, usage)
+        except MeteringError as error:
+            return json.dumps(json.dumps(error.fields)), True
+        # What was not processed goes unnoticed here.
+        statuses = [result["Status"] for result in answer["Results"]]
+        return json.dumps(answer), any(status != "Success" for status in statuses)
+
+    def _mark(self, customer: str, create_timestamp: float, response: str, *, has_failed: bool) -> None:
         # JavaScript writes a whole number without a fraction: 1e3 is 1000.
         key = str(int(create_timestamp) if create_timestamp.is_integer() else create_timestamp)
         self._client.update_item(
@@ -93,7 +161,7 @@ class HourlyJob:
             Key={"customerIdentifier": {"S": customer}, "create_timestamp": {"N": key}},
             UpdateExpression="SET metering_failed = :failed, metering_response = :response"
             " REMOVE metering_pending",
-            ExpressionAttributeValues={":failed": {"BOOL": False}, ":response": {"S": response}},
+            ExpressionAttributeValues={":failed": {"BOOL": has_failed}, ":response": {"S": response}},
         )
         self.marked[customer, key] += 1
 
