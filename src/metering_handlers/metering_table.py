@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
     Item = dict[str, AttributeValueTypeDef]
 
+_RECORD_BYTES = 320
+"""An item without its dimensions: attribute names, a customer's and a request's id of the usual lengths."""
+_DIMENSION_BYTES = 32
+"""A dimension without its name: the names and overhead of its map, and its value."""
+
 MAX_PAGE_BYTES = 3_000_000
 """DynamoDB answers gathered into one page; one more may add its 1 MB. Lambda's answers end at 6 MB."""
 
@@ -65,6 +70,17 @@ def new_item(usage: BuyerUsage, create_timestamp: int, request_id: str) -> Item:
         },
         REQUEST_ID: {"S": request_id},
     }
+
+
+def write_units(usage: BuyerUsage) -> int:
+    """Return the write units of a new record's item: one for each KB, begun or whole.
+
+    Sizes are estimated, on the safe side, by the rules of the Amazon DynamoDB Developer Guide ("DynamoDB item
+    sizes and formats"): UTF-8 bytes of names and texts, and a few for each number, list and map.
+    """
+    names = sum(len(used.dimension_name.encode()) for used in usage.metered_dimensions)
+    size = _RECORD_BYTES + names + _DIMENSION_BYTES * len(usage.metered_dimensions)
+    return -(-size // 1024)
 
 
 def put_new(table_name: str, item: Item) -> PutTypeDef:

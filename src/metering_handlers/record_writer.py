@@ -21,7 +21,7 @@ from botocore.parsers import ResponseParserError
 
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, RETRYABLE_ERRORS, THROTTLING_ERRORS
 from metering_handlers.idempotency_table import Row, payload_hash
-from metering_handlers.metering_table import new_item, put_new
+from metering_handlers.metering_table import new_item, put_new, write_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,10 @@ WRITE_PARALLELISM = 4
 STEPS_BEFORE_LEAPING = 4
 """Times a customer's record moves by one millisecond; then the step doubles each time."""
 BACKOFF_BASE_MS = 25
-BACKOFF_CAP_MS = 2_000
+BACKOFF_CAP_MS = 1_000
+"""Short enough that capacity does not lie idle when the last requests of a crowd end."""
+PARTITION_WRITE_UNITS = 1_000
+"""Write units a second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
 
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _THROTTLED = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
@@ -192,6 +195,8 @@ class _Write:
         self._times_taken: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._next_start = 0.0
+        self._throttled_in_a_row = 0
 
     def run(self) -> Written:
         # Alone and first: whoever puts this row owns the key, so another payload never joins half a request.
@@ -233,8 +238,10 @@ class _Write:
         slots = list(first_slots)
         token = str(uuid.uuid4())
         attempt = 0
-        throttled = False
+        throttled_attempts = 0
         outcome_unknown = False
+        if self._next_start:
+            self._await_capacity(usages)
         while self._remaining_ms() > ATTEMPT_BUDGET_MS:
             row = Row(
                 key=self._key,
@@ -245,6 +252,7 @@ class _Write:
                 create_timestamps=slots,
                 request_id=self._request_id,
             )
+            throttled = False
             try:
                 self._writer.client.transact_write_items(
                     TransactItems=self._actions(row, usages), ClientRequestToken=token
@@ -262,22 +270,29 @@ class _Write:
                 codes.append(row_reason["Code"])
                 if not _RETRYABLE.issuperset(codes):
                     raise
-                throttled = throttled or not _THROTTLED.isdisjoint(codes)
+                throttled = not _THROTTLED.isdisjoint(codes)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code not in RETRYABLE_ERRORS:
                     raise
-                throttled = throttled or code in THROTTLING_ERRORS
-                outcome_unknown = outcome_unknown or code not in THROTTLING_ERRORS
+                throttled = code in THROTTLING_ERRORS
+                outcome_unknown = outcome_unknown or not throttled
             except (BotoConnectionError, HTTPClientError, ResponseParserError):
                 # The kept token makes DynamoDB tell a repeat from a second write.
                 outcome_unknown = True
             else:
-                self._count(inserted=len(usages), own_chunks=1, throttled_chunks=int(throttled))
+                self._count(inserted=len(usages), own_chunks=1, throttled_chunks=int(throttled_attempts > 0))
+                self._throttled_in_a_row = 0
                 return row
-            attempt += 1
-            self._back_off(attempt)
-        self._count(throttled_chunks=int(throttled))
+            self._count(retries=1)
+            if throttled:
+                throttled_attempts += 1
+                self._throttled_in_a_row += 1
+                self._await_capacity(usages)
+            else:
+                attempt += 1
+                self._sleep(_random_backoff_ms(attempt))
+        self._count(throttled_chunks=int(throttled_attempts > 0))
         return None
 
     def _actions(self, row: Row, usages: Sequence[BuyerUsage]) -> list[TransactWriteItemTypeDef]:
@@ -315,14 +330,47 @@ class _Write:
             doublings = self._times_taken[customer_identifier] - STEPS_BEFORE_LEAPING
             self._slots_given[customer_identifier] += (1 << max(0, doublings)) - 1
 
-    def _back_off(self, attempt: int) -> None:
-        """Wait a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
-        self._count(retries=1)
-        ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
-        # Spreads retries; nothing secret hangs on it.
-        delay_ms = random.uniform(0, ceiling_ms)  # noqa: S311
+    def _await_capacity(self, usages: Sequence[BuyerUsage]) -> None:
+        """Wait until the busiest partition has had the time for the chunks before this one and for it.
+
+        A cancelled transaction uses up the capacity it was prepared with, so one that comes back too early,
+        again and again, uses up what it waits for. Once throttled, a request therefore writes one chunk at a
+        time at a partition's pace, and backs off at random as long as others take the capacity.
+        """
+        now = time.monotonic()
+        backoff_ms = _random_backoff_ms(self._throttled_in_a_row) if self._throttled_in_a_row else 0
+        with self._lock:
+            self._next_start = max(now, self._next_start) + _partition_seconds(usages) + backoff_ms / 1000
+            start = self._next_start
+        self._sleep((start - now) * 1000)
+
+    def _sleep(self, delay_ms: float) -> None:
         time.sleep(min(delay_ms, max(0, self._remaining_ms() - ATTEMPT_BUDGET_MS)) / 1000)
 
     def _count(self, **events: int) -> None:
         with self._lock:
             self._counts.update(events)
+
+
+def _random_backoff_ms(attempt: int) -> float:
+    """Return a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
+    ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
+    # Spreads retries; nothing secret hangs on it.
+    return random.uniform(0, ceiling_ms)  # noqa: S311
+
+
+def _partition_seconds(usages: Sequence[BuyerUsage]) -> float:
+    """Return how long a throttled request leaves the busiest partition for a chunk.
+
+    Records of one customer go into one partition of the table, where a transactional write takes two units
+    for each KB (Amazon DynamoDB Developer Guide, "Read and write capacity"). All records go into one
+    partition of the index, at one unit; a transaction rejected because the index is behind has used nothing
+    of it, so requests go at it a quarter faster, which uses what it saved up while they waited.
+    """
+    index_units = 0
+    customer_units: Counter[str] = Counter()
+    for usage in usages:
+        units = write_units(usage)
+        index_units += units
+        customer_units[usage.customerIdentifier] += 2 * units
+    return max(index_units / 1.25, *customer_units.values()) / PARTITION_WRITE_UNITS

@@ -1,19 +1,29 @@
 """A server that speaks DynamoDB's protocol from memory, and takes 4 ms for each answer.
 
 It knows what the functions and their references ask of it, and answers that as DynamoDB does: conditions,
-transactions that are all or nothing, client request tokens, pages.
-``python -m tools.benchmarks.dynamodb_stub`` prints its port and serves until it is stopped.
+transactions that are all or nothing, client request tokens, pages, and with ``--limited`` the write limits of
+a partition. ``python -m tools.benchmarks.dynamodb_stub`` prints its port and serves until it is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import time
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 LATENCY_SECONDS = 0.004
+PARTITION_WRITE_UNITS = 1_000
+"""Write units a second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
+BURST_SECONDS = 300
+"""Unused capacity that a partition keeps for later (the same page)."""
+_UNIT_BYTES = 1_024
 _PAGE_BYTES = 1_000_000
 
 Item = dict[str, Any]
@@ -36,10 +46,109 @@ class StubError(Exception):
         self.members = members
 
 
-class Tables:
-    """The items of all tables; a table comes into being with its first item."""
+class _Partition:
+    """Write capacity of one partition; it has none saved up at first, as one that has been busy."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
+        self._units = 0.0
+        self.created = self._updated = now
+
+    def admit(self, units: int, now: float) -> bool:
+        """Take the units if any are left: a write may be larger than what is left, which is then owed."""
+        earned = (now - self._updated) * PARTITION_WRITE_UNITS
+        self._units = min(self._units + earned, PARTITION_WRITE_UNITS * BURST_SECONDS)
+        self._updated = now
+        if self._units <= 0:
+            return False
+        self._units -= units
+        return True
+
+    def charge(self, units: int) -> None:
+        """Take the units whether they are left or not."""
+        self._units -= units
+
+
+class WriteLimits:
+    """Write limits of the partitions that transactions reach.
+
+    Each partition key value of a table has a partition of its own, which is as far as adaptive capacity goes.
+    Preparing and committing an item takes its units once each, so what was prepared for a transaction that is
+    cancelled is lost. All pending records share one partition of the index. It is written after the commit,
+    and back pressure rejects further writes to the table while it is behind (Amazon DynamoDB Developer Guide,
+    "Transactions: how it works", "Burst and adaptive capacity", "Understanding GSI write throttling and back
+    pressure"). That a rejected prepare costs nothing, and the order of prepares, are assumptions.
+
+    Parameters
+    ----------
+    clock : Callable[[], float]
+        Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._partitions: dict[tuple[str, str], _Partition] = {}
+        self._index: _Partition | None = None
+
+    def prepare(self, puts: Sequence[Item]) -> list[bool]:
+        """Charge the first half of a transaction; tell for each put whether its partition admits it."""
+        now = self._clock()
+        self._index = self._index or _Partition(now)
+        if not self._index.admit(0, now):
+            return ["metering_pending" not in put["Item"] for put in puts]
+        return [self._partition(put, now).admit(_write_units(put["Item"]), now) for put in puts]
+
+    def commit(self, puts: Sequence[Item]) -> None:
+        """Charge the second half, and the index."""
+        now = self._clock()
+        for put in puts:
+            units = _write_units(put["Item"])
+            self._partition(put, now).charge(units)
+            if self._index and "metering_pending" in put["Item"]:
+                self._index.charge(units)
+
+    def _partition(self, put: Item, now: float) -> _Partition:
+        item = put["Item"]
+        key = (put["TableName"], item["id"]["S"] if "id" in item else item["customerIdentifier"]["S"])
+        if key not in self._partitions:
+            started = self._index.created if self._index else now
+            # Nearly as empty as the index was, but a first write is admitted.
+            self._partitions[key] = _Partition(started - 0.01)
+        return self._partitions[key]
+
+
+def _write_units(item: Item) -> int:
+    """Count the units of a standard write: one for each KB of names and values, begun or whole."""
+    return -(-_size(item) // _UNIT_BYTES)
+
+
+def _size(value: Item) -> int:
+    """Estimate bytes by the Developer Guide's rules ("DynamoDB item sizes and formats")."""
+    total = 0
+    for name, attribute in value.items():
+        total += len(name.encode())
+        ((kind, content),) = attribute.items()
+        if kind == "M":
+            total += 3 + len(content) + _size(content)
+        elif kind == "L":
+            total += 3 + sum(1 + _size({"": element}) for element in content)
+        elif kind == "N":
+            total += len(content) // 2 + 1
+        else:
+            total += len(str(content).encode())
+    return total
+
+
+class Tables:
+    """The items of all tables; a table comes into being with its first item.
+
+    Parameters
+    ----------
+    limits : WriteLimits | None
+        Without them every write is admitted.
+    """
+
+    def __init__(self, limits: WriteLimits | None = None) -> None:
+        self._limits = limits
         self._items: dict[tuple[str, str, int], Item] = {}
         self._sort_keys: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         self._tokens: dict[str, str] = {}
@@ -95,8 +204,15 @@ class Tables:
             if put.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
                 reason["Item"] = self._items[self._key(put["TableName"], put["Item"])]
             reasons.append(reason)
+        if self._limits:
+            # DynamoDB prepares every item, whatever becomes of the others.
+            for reason, admitted in zip(reasons, self._limits.prepare(puts), strict=True):
+                if not admitted and reason["Code"] == "None":
+                    reason.update(Code="ThrottlingError", Message="Throughput exceeds the current capacity.")
         if any(reason["Code"] != "None" for reason in reasons):
             raise StubError("TransactionCanceledException", Message="cancelled", CancellationReasons=reasons)
+        if self._limits:
+            self._limits.commit(puts)
         for put in puts:
             self._store(put["TableName"], put["Item"])
         self._tokens[token] = content
@@ -194,11 +310,11 @@ def _answer(tables: Tables, operation: str, request: Item) -> tuple[int, Item]:
         return 400, {"__type": f"com.amazonaws.dynamodb.v20120810#{error.code}", **error.members}
 
 
-async def _main() -> None:
-    server = await serve(Tables())
+async def _main(*options: str) -> None:
+    server = await serve(Tables(WriteLimits() if "--limited" in options else None))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(*sys.argv[1:]))

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ _BULK = 1_000
 _PAGE = 1_000
 _DEEP_PAGE = 100
 _CUSTOMER = "ExWoL3vTir2"
+_FUNCTION_SECONDS = 27
+_RETRY_AFTER_SECONDS = 5
 
 
 def cold_start(function: str) -> dict[str, float]:
@@ -167,6 +170,76 @@ def list_depth() -> list[tuple[float, float]]:
     )
 
 
+def at_limit(
+    requests: int, records: int, customers: str = "many", dimensions: str = "short"
+) -> dict[str, float]:
+    """Send so many requests at once to partitions at their limit, and again until all records are in."""
+    from metering_handlers import dynamodb  # noqa: PLC0415
+    from metering_handlers.models import BuyerUsage  # noqa: PLC0415
+    from metering_handlers.record_writer import (  # noqa: PLC0415
+        WRITE_PARALLELISM,
+        IncompleteWriteError,
+        RecordWriter,
+    )
+
+    usage = _usage() if dimensions == "short" else _long_usage()
+
+    def send() -> dict[str, float]:
+        writer = RecordWriter(
+            client=dynamodb.connect(max_attempts=1, max_connections=WRITE_PARALLELISM),
+            metering_table=os.environ["METERING_TABLE_NAME"],
+            idempotency_table=os.environ["IDEMPOTENCY_TABLE_NAME"],
+            remembered_hours=24,
+        )
+        same = _new_customer() if customers == "many" else _CUSTOMER
+        usages = [
+            BuyerUsage.model_validate(
+                {"customerIdentifier": _new_customer() if customers == "many" else same, **usage}
+            )
+            for _ in range(records)
+        ]
+        key = str(uuid.uuid4())
+        tries = retries = 0
+        started.wait()
+        while True:
+            tries += 1
+            deadline = time.monotonic() + _FUNCTION_SECONDS
+            try:
+                written = writer.write(
+                    usages,
+                    key=key,
+                    request_id=str(uuid.uuid4()),
+                    request_time=time.time_ns() // 1_000_000,
+                    remaining_ms=lambda end=deadline: int((end - time.monotonic()) * 1000),  # type: ignore[misc]
+                )
+            except IncompleteWriteError as error:
+                retries += error.written.retries
+                time.sleep(_RETRY_AFTER_SECONDS)
+            else:
+                return {
+                    "seconds": time.monotonic() - first,
+                    "tries": tries,
+                    "retries": retries + written.retries,
+                }
+
+    started = threading.Barrier(requests + 1)
+    with ThreadPoolExecutor(requests) as pool:
+        pending = [pool.submit(send) for _ in range(requests)]
+        first = time.monotonic()
+        started.wait()
+        first = time.monotonic()
+        outcomes = [future.result() for future in pending]
+    slowest = max(outcome["seconds"] for outcome in outcomes)
+    return {
+        "records_per_second": requests * records / slowest,
+        "seconds": slowest,
+        "fastest_seconds": min(outcome["seconds"] for outcome in outcomes),
+        "complete_at_first": sum(outcome["tries"] == 1 for outcome in outcomes),
+        "tries": max(outcome["tries"] for outcome in outcomes),
+        "retried_transactions": sum(outcome["retries"] for outcome in outcomes),
+    }
+
+
 class _Context:
     function_name = "benchmark"
     memory_limit_in_mb = 1024
@@ -222,6 +295,16 @@ def _usage() -> dict[str, object]:
         "metered_dimensions": [
             {"dimension_name": "metered_1_id", "dimension_value": 10},
             {"dimension_name": "metered_3_id", "dimension_value": 20},
+        ]
+    }
+
+
+def _long_usage() -> dict[str, object]:
+    """Return the largest usage that is valid: 25 names of 255 characters of four bytes."""
+    return {
+        "metered_dimensions": [
+            {"dimension_name": chr(0x1F600 + number) * 255, "dimension_value": 2_147_483_647}
+            for number in range(25)
         ]
     }
 
