@@ -15,6 +15,7 @@ from tests.unit.faults.hourly_job import HourlyJob, Marketplace
 from tests.unit.faults.schedules import Call, Move, Payload
 from tests.unit.faults.simulation import Simulation
 from tests.unit.lambda_calls import Api, buyer, usage
+from tests.unit.proxy_event import as_json, proxy_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ class _Client:
 class _Attempt:
     client: _Client
     key: str
-    """Under which DynamoDB remembers it: the header, or else the request id."""
+    """Under which DynamoDB remembers it: the header, or else the extended request id."""
     prefer: bool
     taken: bool = False
 
@@ -92,6 +93,7 @@ class Run:
         self._tally = tally
         self._now_ms = _START_MS
         self._requests = 0
+        self._chosen_request_ids: set[str] = set()
         self._job_runs = 0
         self._clients: list[_Client] = []
         self._attempts: dict[Invocation, _Attempt] = {}
@@ -250,23 +252,36 @@ class Run:
     def _send(self, client: _Client) -> Invocation:
         client.state = _State.UNDER_WAY
         self._requests += 1
+        # As AWS does: the first is API Gateway's own, the second the client's, if it sends one.
+        extended_request_id = f"{self._requests:015d}="
         request_id = f"{self._requests:08d}-0000-4000-8000-000000000000"
-        headers = {}
+        headers = {"Content-Type": "application/json"}
+        if client.call.x_amzn_request_id is not None:
+            request_id = headers["X-Amzn-RequestId"] = f"chosen-{client.call.x_amzn_request_id}"
+            self._tally.chosen_request_ids += 1
+            self._tally.repeated_request_ids += request_id in self._chosen_request_ids
+            self._chosen_request_ids.add(request_id)
         if client.key is not None:
             headers["Idempotency-Key"] = client.key
         if client.call.prefer:
             headers["Prefer"] = "return=representation"
-        attempt = _Attempt(client, client.key or request_id, client.call.prefer)
+        attempt = _Attempt(client, client.key or extended_request_id, client.call.prefer)
         self._sent.setdefault(attempt.key, set()).add(client.payload)
         self._say(f"{client.name} sends payload {client.payload} under {attempt.key}")
 
         def handle(context: FakeContext) -> Answer:
             api = Api()
             api.context = context
-            api.request_time = client.start_ms
             handler, path, body = self._request(self._payloads[client.payload], client.payload)
-            event = api.event("POST", path, body=body, headers=headers)
-            event["requestContext"]["extendedRequestId"] = request_id
+            event = proxy_event(
+                "POST",
+                path,
+                body=as_json(body),
+                headers=headers,
+                request_id=request_id,
+                extended_request_id=extended_request_id,
+                request_time_ms=client.start_ms,
+            )
             return api.call(handler, event)
 
         invocation = self._simulation.start(client.name, client.start_ms, client.call.time_ms, handle)
@@ -326,7 +341,7 @@ class Run:
         self._tally.answers["none" if answer is None else str(answer.status)] += 1
         self.statuses.append(None if answer is None else answer.status)
         if answer is None:
-            # API Gateway's 502 has the request id.
+            # API Gateway's 502 has the extended request id.
             client.key = attempt.key
         elif answer.status == 503:
             self._check_unavailable(answer, invocation, attempt)

@@ -44,10 +44,14 @@ class Payload(_Plain):
 
 @dataclass(frozen=True, repr=False)
 class Call(_Plain):
-    """What one client sends: which payload, under which key (None: no header), and how often it tries."""
+    """What one client sends: which payload, under which key (None: no header), and how often it tries.
+
+    A client that has an ``x_amzn_request_id`` sends it with each try, and others may send the same one.
+    """
 
     payload: int = 0
     key: int | None = None
+    x_amzn_request_id: int | None = None
     prefer: bool = False
     attempts: int = 1
     at_ms: int = 0
@@ -107,6 +111,7 @@ _calls = st.builds(
     Call,
     payload=st.integers(0, 2),
     key=st.sampled_from([None, 0, 0, 1]),
+    x_amzn_request_id=st.sampled_from([None, 0, 0, 1]),
     prefer=st.booleans(),
     attempts=st.integers(1, 3),
     at_ms=st.sampled_from([0, 0, 1, 5]),

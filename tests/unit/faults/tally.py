@@ -15,6 +15,10 @@ class Tally:
     schedules: int = 0
     failed: int = 0
     invocations: int = 0
+    chosen_request_ids: int = 0
+    """Invocations whose client chose ``requestContext.requestId``, by sending ``X-Amzn-RequestId``."""
+    repeated_request_ids: int = 0
+    """Those of them whose id an earlier invocation of the schedule had too."""
     job_runs: int = 0
     records: int = 0
     lost: int = 0
@@ -41,12 +45,14 @@ class Tally:
     def report(self) -> str:
         """Tell the counts in lines of text."""
         injected = {fault: self.requests[fault.value] for fault in Fault if fault is not Fault.NONE}
+        chosen, repeated = self.chosen_request_ids, self.repeated_request_ids
         answers = ", ".join(f"{count:,} {status}" for status, count in sorted(self.answers.items()))
         lines = [
             f"{self.schedules:,} schedules, {self.failed:,} of them failed",
             f"{self.lost:,} lost, {self.doubled:,} doubled",
             f"{self.records:,} records checked, {self.job_runs:,} runs of the hourly job among them",
             f"{self.invocations:,} calls ({answers})",
+            f"{chosen:,} calls with an X-Amzn-RequestId, {repeated:,} of them with a repeated one",
             f"{self.requests.total():,} transactions, {sum(injected.values()):,} faults injected:",
             *(f"{count:>10,}  {fault.value}" for fault, count in injected.items()),
         ]

@@ -136,3 +136,14 @@ def test_what_is_resumed_bears_the_time_of_the_first_call(run_schedule: RunSched
 
     # Four records are of one customer, two of another, one of the third.
     assert run.delays_ms == [0, 0, 0, 1, 1, 2, 3]
+
+
+def test_calls_with_the_same_x_amzn_request_id_and_no_key_are_requests_of_their_own(
+    run_schedule: RunSchedule,
+) -> None:
+    same = Call(x_amzn_request_id=0)
+
+    run = run_schedule(one_day(calls=(same, same, same)))
+
+    assert run.statuses[:3] == [200] * 3
+    assert len(run.delays_ms) == 3 * len(FOUR_CHUNKS.customers)
