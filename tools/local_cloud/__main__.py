@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tools.example_requests import CUSTOMER, INSERT_MANY_FILE, INSERT_ONE_FILE
 from tools.local_cloud.cloud import ACCESS_KEY, MINISTACK_LOG, SECRET_KEY, local_cloud
 from tools.local_cloud.demo import run_demo
-from tools.local_cloud.deploy import API_FILE, Api, api_file, deploy, read_config
+from tools.local_cloud.deploy import API_FILE, Api, api_file, deploy, only_api_up, read_config
 from tools.local_cloud.steps import StepError, say, shown
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ def main() -> int:
         signal.signal(number, _exit)
     try:
         config = read_config()
-        with local_cloud(config.aws_region_name) as cloud:
-            api = deploy(cloud, config)
-            with api_file(api):
-                if command == "demo":
-                    run_demo(api)
-                else:
+        if command == "demo":
+            with local_cloud(config.aws_region_name) as cloud:
+                run_demo(deploy(cloud, config))
+        else:
+            with only_api_up(), local_cloud(config.aws_region_name) as cloud:
+                api = deploy(cloud, config)
+                with api_file(api):
                     _stay_up(api)
     except StepError as error:
         print(f"\nFAILED: {error.report()}", file=sys.stderr)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import boto3
 
 from infra.config import STACK_NAME, Config
-from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, step
+from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +155,32 @@ def destroy_stack(config: Config) -> None:
     """
     with step(f"Deleting the stack {STACK_NAME} (cdk destroy)"), _one_at_a_time():
         _cdk("destroy", "--force", STACK_NAME, *_app_arguments(config))
+
+
+@contextmanager
+def only_api_up() -> Iterator[None]:
+    """Reserve ``.local/api.json`` of this checkout for this process.
+
+    Yields
+    ------
+    None
+        While no other process can reserve it. The reservation ends with the process, however it ends.
+
+    Raises
+    ------
+    StepError
+        If another process has reserved it.
+    """
+    LOCAL.mkdir(exist_ok=True)
+    with (LOCAL / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StepError(
+                "make local is already running in this checkout. Use that one "
+                f"({shown(API_FILE)} tells where it is) or stop it with Ctrl-C first."
+            ) from error
+        yield
 
 
 @contextmanager
