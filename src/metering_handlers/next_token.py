@@ -1,12 +1,16 @@
 """The list endpoint's ``next_token``: where the next page starts, opaque to the caller."""
 
 import base64
+from decimal import Clamped, Context, Inexact, Overflow, Rounded, Underflow
 from typing import Annotated
 
-from boto3.dynamodb.types import DYNAMODB_CONTEXT
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from metering_handlers.models import SortOrder
+
+# DynamoDB's numbers (Amazon DynamoDB Developer Guide, "Data types"), as boto3.dynamodb.types has them, which
+# would import all of boto3 at each cold start.
+_NUMBERS = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
 
 
 class InvalidNextTokenError(ValueError):
@@ -16,7 +20,7 @@ class InvalidNextTokenError(ValueError):
 def _check_number(text: str) -> str:
     """Refuse what DynamoDB would not take as a number; others may have written decimals by mistake."""
     try:
-        number = DYNAMODB_CONTEXT.create_decimal(text)
+        number = _NUMBERS.create_decimal(text)
     except ArithmeticError as error:
         raise ValueError("is no DynamoDB number") from error
     if not number.is_finite():
