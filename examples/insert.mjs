@@ -65,7 +65,7 @@ await call("POST", "/insertMeteringRecords", {
         metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 10 }],
       },
       {
-        customerIdentifier: "123456789012",
+        customerIdentifier: "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
         metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 3 }],
       },
     ],

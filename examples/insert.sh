@@ -18,7 +18,7 @@ call "${METERING_API_URL%/}/insertMeteringRecords" \
   --header 'Content-Type: application/json' --header "Idempotency-Key: usage-of-${1:-$(date -u +%Y-%m-%dT%H)}" \
   --data '{"buyers":[
     {"customerIdentifier":"ExWoL3vTir2","metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":10}]},
-    {"customerIdentifier":"123456789012","metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":3}]}]}'
+    {"customerIdentifier":"arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345","metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":3}]}]}'
 echo
 call "${METERING_API_URL%/}/listMeteringRecords/ExWoL3vTir2?status=pending"
 echo

@@ -23,15 +23,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 CUSTOMER = "ExWoL3vTir2"
 
 
-COMMANDS = pytest.mark.parametrize(
-    "command",
-    [
-        [str(EXAMPLES / "insert.sh")],
-        [sys.executable, str(EXAMPLES / "insert.py")],
-        ["node", str(EXAMPLES / "insert.mjs")],
-    ],
-    ids=["curl", "python", "node"],
-)
+COMMANDS = {
+    "curl": [str(EXAMPLES / "insert.sh")],
+    "python": [sys.executable, str(EXAMPLES / "insert.py")],
+    "node": ["node", str(EXAMPLES / "insert.mjs")],
+}
+EACH = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 
 
 def run(command: list[str], api: Api, **variables: str) -> str:
@@ -90,7 +87,7 @@ def busy_api() -> "Iterator[BusyApi]":
         thread.join()
 
 
-@COMMANDS
+@EACH
 def test_an_example_reports_usage_once_however_often_it_is_run(api: Api, command: list[str]) -> None:
     before = len(stored(api, CUSTOMER))
     hour = str(uuid.uuid4())
@@ -102,7 +99,17 @@ def test_an_example_reports_usage_once_however_often_it_is_run(api: Api, command
     assert CUSTOMER in first
 
 
-@COMMANDS
+def test_the_examples_report_the_same_usage_once(api: Api) -> None:
+    before = len(stored(api, CUSTOMER))
+    hour = str(uuid.uuid4())
+
+    for command in COMMANDS.values():
+        run([*command, hour], api)
+
+    assert len(stored(api, CUSTOMER)) == before + 1
+
+
+@EACH
 def test_an_example_signs_each_attempt_when_it_is_sent(busy_api: BusyApi, command: list[str]) -> None:
     """A signature is valid for five minutes, and its time is in seconds; Retry-After asks for one."""
     run(

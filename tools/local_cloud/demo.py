@@ -107,7 +107,9 @@ def _check_listed(answer: object) -> None:
     expected = [
         {
             "customerIdentifier": CUSTOMER,
-            "dimension_usage": [{"dimension": name, "value": value} for name, value in usage.items()],
+            "dimension_usage": [
+                {"dimension": name, "value": value, "status": "pending"} for name, value in usage.items()
+            ],
             "status": "pending",
             "metering_response": None,
         }

@@ -178,7 +178,7 @@ def only_api_up() -> Iterator[None]:
         except BlockingIOError as error:
             raise StepError(
                 "make local is already running in this checkout. Use that one "
-                f"({shown(API_FILE)} tells where it is) or stop it with Ctrl-C first."
+                f"(once it is up, {shown(API_FILE)} tells where), or stop it with Ctrl-C first."
             ) from error
         yield
 
