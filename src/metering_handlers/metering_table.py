@@ -8,23 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from metering_handlers.models import RecordStatus, SortOrder
 from metering_handlers.table_attributes import (
     CREATE_TIMESTAMP,
     CUSTOMER_IDENTIFIER,
     DIMENSION,
     DIMENSION_USAGE,
-    HAS_FAILED,
     IS_PENDING,
-    METERING_FAILED,
     METERING_PENDING,
     REQUEST_ID,
     VALUE,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
@@ -41,9 +38,6 @@ _RECORD_BYTES = 320
 """An item without its dimensions: attribute names, a customer's and a request's id of the usual lengths."""
 _DIMENSION_BYTES = 32
 """A dimension without its name: the names and overhead of its map, and its value."""
-
-MAX_PAGE_BYTES = 3_000_000
-"""DynamoDB answers gathered into one page; one more may add its 1 MB. Lambda's answers end at 6 MB."""
 
 
 def new_item(usage: BuyerUsage, create_timestamp: int, request_id: str) -> Item:
@@ -93,8 +87,16 @@ def put_new(table_name: str, item: Item) -> PutTypeDef:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Items as DynamoDB holds them, and where the next page starts (None on the last)."""
+class Batch:
+    """One answer of DynamoDB.
+
+    Attributes
+    ----------
+    items : Sequence[Item]
+        Items in their order; none where a filter excluded all that was read.
+    last_timestamp : str | None
+        Sort key after which the rest follows; None if there is no more.
+    """
 
     items: Sequence[Item]
     last_timestamp: str | None
@@ -119,64 +121,55 @@ class MeteringTable:
         self,
         customer_identifier: str,
         *,
-        status: RecordStatus | None,
         oldest: int | None,
         newest: int | None,
-        order: SortOrder,
-        limit: int,
-        after_timestamp: str | None,
-        remaining_ms: Callable[[], int],
-    ) -> Page:
-        """Read one page of a customer's records, strongly consistent.
+        order: SortOrder = SortOrder.ASCENDING,
+        status: RecordStatus | None = None,
+        limit: int | None = None,
+        after_timestamp: str | None = None,
+    ) -> Iterator[Batch]:
+        """Read a customer's records, strongly consistent, with one call to DynamoDB for each batch.
 
         Parameters
         ----------
         customer_identifier : str
             The customer.
-        status : RecordStatus | None
-            Only records of which this became.
         oldest, newest : int | None
-            Only records with a ``create_timestamp`` in this range, both ends included.
+            Only records with a ``create_timestamp`` in this range, in ms, both ends included.
         order : SortOrder
             By ``create_timestamp``.
-        limit : int
-            At most so many records; fewer when they are large, or when a filter reads long without a match.
+        status : RecordStatus | None
+            Excludes most records with another status, not all: a filter can tell pending records from others,
+            not metered from failed ones (see :mod:`metering_handlers.outcomes`).
+        limit : int | None
+            Maximum number of records in a batch; ignored with ``status``, as DynamoDB would count what
+            the filter excludes.
         after_timestamp : str | None
-            Where the page before this one ended.
-        remaining_ms : Callable[[], int]
-            Tells how many ms the function has left.
+            Sort key after which to start.
         """
-        request = self._query_request(customer_identifier, status, oldest, newest, order)
-        items: list[Item] = []
-        received_bytes = 0
+        request = self._query_request(customer_identifier, oldest, newest, order, status)
+        if limit is not None and status is None:
+            request["Limit"] = limit
         while True:
             if after_timestamp is not None:
                 request["ExclusiveStartKey"] = {
                     CUSTOMER_IDENTIFIER: {"S": customer_identifier},
                     CREATE_TIMESTAMP: {"N": after_timestamp},
                 }
-            if status is None:
-                # With a filter the limit would count what the filter drops.
-                request["Limit"] = limit - len(items)
             answer = self._client.query(**request)
-            items += answer["Items"]
-            received_bytes += int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length", 0))
             last_key = answer.get("LastEvaluatedKey")
-            if len(items) > limit or (len(items) == limit and last_key):
-                return Page(items[:limit], items[limit - 1][CREATE_TIMESTAMP]["N"])
-            if last_key is None:
-                return Page(items, None)
-            after_timestamp = last_key[CREATE_TIMESTAMP]["N"]
-            if received_bytes > MAX_PAGE_BYTES or remaining_ms() < ATTEMPT_BUDGET_MS:
-                return Page(items, after_timestamp)
+            after_timestamp = last_key[CREATE_TIMESTAMP]["N"] if last_key else None
+            yield Batch(answer["Items"], after_timestamp)
+            if after_timestamp is None:
+                return
 
     def _query_request(
         self,
         customer_identifier: str,
-        status: RecordStatus | None,
         oldest: int | None,
         newest: int | None,
         order: SortOrder,
+        status: RecordStatus | None,
     ) -> QueryInputTypeDef:
         names = {"#customer": CUSTOMER_IDENTIFIER}
         values: dict[str, AttributeValueTypeDef] = {":customer": {"S": customer_identifier}}
@@ -204,11 +197,6 @@ class MeteringTable:
         if status is not None:
             names["#pending"] = METERING_PENDING
             values[":pending"] = IS_PENDING
-            if status is RecordStatus.PENDING:
-                request["FilterExpression"] = "#pending = :pending"
-            else:
-                names["#failed"] = METERING_FAILED
-                values[":failed"] = HAS_FAILED
-                failed = "#failed = :failed" if status is RecordStatus.FAILED else "NOT #failed = :failed"
-                request["FilterExpression"] = f"NOT #pending = :pending AND {failed}"
+            pending = "#pending = :pending"
+            request["FilterExpression"] = pending if status is RecordStatus.PENDING else f"NOT {pending}"
         return request

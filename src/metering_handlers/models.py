@@ -210,6 +210,16 @@ class RecordStatus(StrEnum):
     FAILED = "failed"
 
 
+class GroupBy(StrEnum):
+    """What records are added up by."""
+
+    DIMENSION = "dimension"
+
+
+NOT_WITH_GROUP_BY = ("status", "order", "limit")
+"""Query parameters that choose or sort records: totals are of all records in the range."""
+
+
 class SortOrder(StrEnum):
     """By ``create_timestamp``."""
 

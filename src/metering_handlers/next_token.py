@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from metering_handlers.models import SortOrder
+from metering_handlers.models import GroupBy, SortOrder
 
 # DynamoDB's numbers (Amazon DynamoDB Developer Guide, "Data types"), as boto3.dynamodb.types has them, which
 # would import all of boto3 at each cold start.
@@ -32,23 +32,33 @@ class _Position(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     customer: str
-    order: str
+    listing: str
     after: Annotated[str, AfterValidator(_check_number)]
 
 
-def encode(customer_identifier: str, order: SortOrder, after_timestamp: str) -> str:
-    """Make the token of the page after the record with that timestamp."""
-    position = _Position(customer=customer_identifier, order=order.value, after=after_timestamp)
+def encode(customer_identifier: str, listing: SortOrder | GroupBy, after_timestamp: str) -> str:
+    """Create the token of the page after the record with that timestamp.
+
+    Parameters
+    ----------
+    customer_identifier : str
+        The customer.
+    listing : SortOrder | GroupBy
+        Order of the records, or what totals are grouped by: a token continues only the same listing.
+    after_timestamp : str
+        Sort key of the last record read.
+    """
+    position = _Position(customer=customer_identifier, listing=listing.value, after=after_timestamp)
     return base64.urlsafe_b64encode(position.model_dump_json().encode()).decode().rstrip("=")
 
 
-def decode(token: str, customer_identifier: str, order: SortOrder) -> str:
+def decode(token: str, customer_identifier: str, listing: SortOrder | GroupBy) -> str:
     """Return the timestamp after which the page starts.
 
     Raises
     ------
     InvalidNextTokenError
-        If the token is damaged, or was made for another customer or order.
+        If the token is damaged, or was created for another customer or listing.
     """
     try:
         document = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
@@ -57,6 +67,6 @@ def decode(token: str, customer_identifier: str, order: SortOrder) -> str:
         raise InvalidNextTokenError("is not a next_token of this API") from error
     if position.customer != customer_identifier:
         raise InvalidNextTokenError("belongs to another customer")
-    if position.order != order.value:
-        raise InvalidNextTokenError("belongs to a listing in the other order")
+    if position.listing != listing.value:
+        raise InvalidNextTokenError("belongs to a listing with another order or group_by")
     return position.after

@@ -28,16 +28,24 @@ def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
     dict[str, Json]
         The record; ``request_id`` only where one is stored.
     """
-    record: dict[str, Json] = {
-        table.CUSTOMER_IDENTIFIER: as_json(item[table.CUSTOMER_IDENTIFIER]),
-        table.CREATE_TIMESTAMP: as_json(item[table.CREATE_TIMESTAMP]),
+    record = shown_in_brief(item, outcome) | {
         table.DIMENSION_USAGE: [_usage(dimension) for dimension in outcome.dimensions],
-        "status": outcome.status.value,
         table.METERING_RESPONSE: outcome.metering_response,
     }
     if table.REQUEST_ID in item:
         record[table.REQUEST_ID] = as_json(item[table.REQUEST_ID])
     return record
+
+
+def shown_in_brief(item: Item, outcome: Outcome) -> dict[str, Json]:
+    """Render an item too large to be shown whole: its key and status."""
+    return {
+        table.CUSTOMER_IDENTIFIER: as_json(item[table.CUSTOMER_IDENTIFIER]),
+        table.CREATE_TIMESTAMP: as_json(item[table.CREATE_TIMESTAMP]),
+        table.DIMENSION_USAGE: [],
+        "status": outcome.status.value,
+        table.METERING_RESPONSE: None,
+    }
 
 
 def _usage(outcome: DimensionOutcome) -> dict[str, Json]:

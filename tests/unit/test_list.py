@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.client import BaseClient
 
-from metering_handlers import metering_table
-from tests.unit.lambda_calls import Api, buyer, usage
+from metering_handlers import list_metering_records
+from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api, buyer, usage
+from tests.unit.metering_responses import MARKED
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -139,17 +140,78 @@ def test_pages_follow_each_other_without_gap_or_overlap(
     assert collected == (expected if order == "asc" else expected[::-1])
 
 
-def test_a_page_is_cut_where_an_answer_would_become_too_large(
-    metered: Api, monkeypatch: pytest.MonkeyPatch
+def listed_in_pages(api: Api, **query: str) -> list[int]:
+    """Follow the pages of customer c's records to the last one; return the timestamps."""
+    collected: list[int] = []
+    token: dict[str, str | list[str]] = {}
+    while True:
+        page = api.records("c", **query, **token).body
+        assert len(page["records"]) <= int(query.get("limit", "100"))
+        collected += [record["create_timestamp"] for record in page["records"]]
+        if page["next_token"] is None:
+            return collected
+        token = {"next_token": page["next_token"]}
+
+
+@pytest.fixture
+def every_outcome(api: Api, stored: "StoredItems") -> tuple[Api, dict[str, list[int]]]:
+    """Store 21 records of customer c with every outcome in turn; return the timestamps by status."""
+    status_of = dict.fromkeys(MARKED, "failed") | {"pending": "pending", "every dimension billed": "metered"}
+    expected: dict[str, list[int]] = {"pending": [], "metered": [], "failed": []}
+    for number in range(21):
+        name = list(status_of)[number % len(status_of)]
+        stored.put(
+            customerIdentifier={"S": "c"},
+            create_timestamp={"N": str(number)},
+            dimension_usage={
+                "L": [
+                    {"M": {"dimension": {"S": dimension}, "value": {"N": "1"}}}
+                    for dimension in ("metered_1_id", "metered_3_id")
+                ]
+            },
+            **MARKED.get(name, {"metering_pending": {"S": "true"}}),
+        )
+        expected[status_of[name]].append(number)
+    return api, expected
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("status", ["pending", "metered", "failed"])
+@pytest.mark.parametrize("limit", ["1", "3", "15", "1000"])
+def test_filtered_pages_list_each_record_with_that_outcome_once(
+    every_outcome: tuple[Api, dict[str, list[int]]], order: str, status: str, limit: str
 ) -> None:
-    monkeypatch.setattr(metering_table, "MAX_PAGE_BYTES", 0)
-    metered.context.remaining_ms = 0
+    api, expected = every_outcome
 
-    page = metered.records("c", limit="2").body
+    collected = listed_in_pages(api, order=order, status=status, limit=limit)
 
-    assert [record["create_timestamp"] for record in page["records"]] == [1000, 2000]
-    rest = metered.records("c", next_token=page["next_token"]).body
-    assert [record["create_timestamp"] for record in rest["records"]] == [3000, 4000]
+    assert collected == (expected[status] if order == "asc" else expected[status][::-1])
+
+
+@pytest.mark.parametrize("status", [None, "pending", "metered", "failed"])
+@pytest.mark.parametrize("remaining_ms", [0, FUNCTION_TIME_MS])
+def test_pages_are_exact_when_dynamodb_returns_a_few_items_at_a_time(
+    every_outcome: tuple[Api, dict[str, list[int]]],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str | None,
+    remaining_ms: int,
+) -> None:
+    """Without time left, a page ends after one answer of DynamoDB's, which may hold no match."""
+    api, expected = every_outcome
+    api.context.remaining_ms = remaining_ms
+    client = list_metering_records.metering_table._client
+    query = client.query
+    monkeypatch.setattr(client, "query", lambda **request: query(**request | {"Limit": 5}))
+
+    for limit in ("4", "5", "100"):
+        collected = listed_in_pages(api, limit=limit, **({"status": status} if status else {}))
+        assert collected == (expected[status] if status else list(range(21)))
+
+
+def test_a_full_page_of_the_last_records_has_no_token(metered: Api) -> None:
+    assert metered.records("c", limit="4", status="metered").body["next_token"] is None
+    page = metered.records("c", limit="2", status="metered").body
+    assert len(page["records"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -167,6 +229,10 @@ def test_a_page_is_cut_where_an_answer_would_become_too_large(
         ({"from_": "1969-12-31T23:59:59Z"}, "too_small"),
         ({"from_": "2", "to": "1"}, "empty_range"),
         ({"statsu": "pending"}, "unknown_parameter"),
+        ({"group_by": "customer"}, "not_a_choice"),
+        ({"status": "failed", "group_by": "dimension"}, "not_with_group_by"),
+        ({"order": "asc", "group_by": "dimension"}, "not_with_group_by"),
+        ({"limit": "100", "group_by": "dimension"}, "not_with_group_by"),
     ],
 )
 def test_a_bad_query_value_is_a_400_that_names_it(
@@ -191,14 +257,14 @@ def encoded(document: object) -> str:
         "=" * 8,
         "!!!!",
         encoded([]),
-        encoded({"customer": "c", "order": "asc"}),
-        encoded({"customer": "c", "order": "asc", "after": 1}),
-        encoded({"customer": "c", "order": "asc", "after": "1; DROP"}),
-        encoded({"customer": "c", "order": "asc", "after": "9" * 49}),
-        encoded({"customer": "c", "order": "asc", "after": "1e200"}),
-        encoded({"customer": "c", "order": "asc", "after": "1", "more": 1}),
-        encoded({"customer": "other", "order": "asc", "after": "1"}),
-        encoded({"customer": "c", "order": "desc", "after": "1"}),
+        encoded({"customer": "c", "listing": "asc"}),
+        encoded({"customer": "c", "listing": "asc", "after": 1}),
+        encoded({"customer": "c", "listing": "asc", "after": "1; DROP"}),
+        encoded({"customer": "c", "listing": "asc", "after": "9" * 49}),
+        encoded({"customer": "c", "listing": "asc", "after": "1e200"}),
+        encoded({"customer": "c", "listing": "asc", "after": "1", "more": 1}),
+        encoded({"customer": "other", "listing": "asc", "after": "1"}),
+        encoded({"customer": "c", "listing": "desc", "after": "1"}),
         "A" * 2_000,
     ],
 )

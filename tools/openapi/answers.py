@@ -53,24 +53,29 @@ class Inserted(_Answer):
     """With `Prefer: return=representation`: one for each entry, in their order."""
 
 
-class StoredUsage(_Answer):
-    """Usage of one dimension."""
+class UsageOutcome(_Answer):
+    """Usage of one dimension, and whether it was billed."""
 
     dimension: object = Field(examples=["metered_1_id"])
     """The dimension's API identifier: a string, unless stored otherwise by hand."""
     value: object = Field(examples=[10])
     """The quantity: a whole number, unless stored otherwise by hand."""
+    status: RecordStatus
+    """`pending` until the hourly job has sent it; then `metered` if it was billed, or `failed`."""
+    reason: str = Field("", examples=["CustomerNotSubscribed"])
+    """Only if `failed`: the status that BatchMeterUsage returned, an exception's code or name, \
+`Unprocessed` if BatchMeterUsage did not process it, or `Unknown`."""
 
 
 class MeteringRecord(RecordKey):
     """A stored record. One that was stored by hand is shown as well as possible."""
 
-    dimension_usage: list[StoredUsage]
+    dimension_usage: list[UsageOutcome]
     status: RecordStatus
-    """`pending` until the hourly job has sent it; then `metered`, or `failed` if AWS Marketplace did not \
-accept it."""
+    """`pending` until the hourly job has sent it; then `failed` if any of its dimensions is, else \
+`metered`."""
     metering_response: object
-    """Response of BatchMeterUsage; null while the record is pending."""
+    """Response of BatchMeterUsage or its exception; null while the record is pending."""
     request_id: object = Field(None, examples=[_REQUEST_ID])
     """Id of the request that inserted it; absent if it was not inserted through this API."""
 
@@ -81,6 +86,40 @@ class RecordPage(_Answer):
     records: list[MeteringRecord]
     next_token: str | None
     """Token of the next page; null if this is the last one."""
+
+
+class Total(_Answer):
+    """Usage of one dimension with one status."""
+
+    records: int = Field(ge=0)
+    """Number of records."""
+    quantity: int
+    """Sum of the quantities, exact also beyond 2^53. A value stored by hand that is not a whole number \
+counts as 0."""
+
+
+class DimensionTotals(_Answer):
+    """Totals of one dimension."""
+
+    dimension: str | None = Field(examples=["metered_1_id"])
+    """The dimension's API identifier; null for usage stored by hand whose dimension is not a string."""
+    pending: Total
+    """Waits for the hourly job."""
+    metered: Total
+    """Was billed."""
+    failed: Total
+    """Was not billed."""
+
+
+class TotalsPage(_Answer):
+    """Totals of a customer's records."""
+
+    totals: list[DimensionTotals]
+    """Sorted by dimension."""
+    records: int = Field(ge=0)
+    """Number of records added up."""
+    next_token: str | None
+    """Token of the totals of the remaining records, to be added to these; null if there are none."""
 
 
 class Violation(_Answer):
@@ -164,7 +203,7 @@ def _schemas(*models: type[BaseModel]) -> dict[str, JsonObject]:
     return schemas
 
 
-SCHEMAS: dict[str, JsonObject] = _schemas(Inserted, RecordPage, Problem, Refusal, Violations)
+SCHEMAS: dict[str, JsonObject] = _schemas(Inserted, RecordPage, TotalsPage, Problem, Refusal, Violations)
 
 HEADERS: JsonObject = {
     "IdempotentReplayed": {
@@ -185,13 +224,14 @@ HEADERS: JsonObject = {
 
 
 def _success(description: str, examples: Mapping[str, tuple[str, BaseModel]]) -> JsonObject:
-    """Create the answer with status 200; its examples are instances of one model, each with a summary."""
-    (model,) = {type(example) for _, example in examples.values()}
+    """Create the answer with status 200; its examples are instances of its models, each with a summary."""
+    models = {type(example).__name__: None for _, example in examples.values()}
+    schemas = [{"$ref": _REF_TEMPLATE.format(model=model)} for model in models]
     return {
         "description": description,
         "content": {
             "application/json": {
-                "schema": {"$ref": _REF_TEMPLATE.format(model=model.__name__)},
+                "schema": {"oneOf": schemas} if len(schemas) > 1 else schemas[0],
                 "examples": {
                     name: {"summary": summary, "value": _value(example)}
                     for name, (summary, example) in examples.items()
@@ -204,6 +244,20 @@ def _success(description: str, examples: Mapping[str, tuple[str, BaseModel]]) ->
 def _value(example: BaseModel) -> JsonObject:
     """Return an example as JSON, without the members that it leaves out."""
     return example.model_dump(mode="json", exclude_unset=True)
+
+
+def _result(dimension: str, quantity: int, status: str) -> JsonObject:
+    """Create an example of an entry in ``Results`` of BatchMeterUsage's response."""
+    return {
+        "UsageRecord": {
+            "Timestamp": "2026-11-23T10:00:00.000Z",
+            "CustomerIdentifier": CUSTOMER,
+            "Dimension": dimension,
+            "Quantity": quantity,
+        },
+        "MeteringRecordId": "35155d37-56cb-423f-8554-5c4f3e3ff56d",
+        "Status": status,
+    }
 
 
 INSERTED: JsonObject = _success(
@@ -223,27 +277,69 @@ INSERTED: JsonObject = _success(
 }
 
 LISTED: JsonObject = _success(
-    "One page of the customer's records; an empty one if there are none.",
+    "One page of the customer's records, an empty one if there are none; or totals.",
     {
         "page": (
-            "A record that is still pending",
+            "A record that was billed in part, and one that is still pending",
             RecordPage(
                 records=[
                     MeteringRecord(
                         customerIdentifier=CUSTOMER,
                         create_timestamp=_TIMESTAMP,
                         dimension_usage=[
-                            StoredUsage(dimension="metered_1_id", value=10),
-                            StoredUsage(dimension="metered_3_id", value=20),
+                            UsageOutcome(dimension="metered_1_id", value=10, status=RecordStatus.METERED),
+                            UsageOutcome(
+                                dimension="metered_3_id",
+                                value=20,
+                                status=RecordStatus.FAILED,
+                                reason="CustomerNotSubscribed",
+                            ),
+                        ],
+                        status=RecordStatus.FAILED,
+                        metering_response={
+                            "Results": [
+                                _result("metered_1_id", 10, "Success"),
+                                _result("metered_3_id", 20, "CustomerNotSubscribed"),
+                            ],
+                            "UnprocessedRecords": [],
+                        },
+                        request_id=_REQUEST_ID,
+                    ),
+                    MeteringRecord(
+                        customerIdentifier=CUSTOMER,
+                        create_timestamp=_TIMESTAMP + 3_600_000,
+                        dimension_usage=[
+                            UsageOutcome(dimension="metered_1_id", value=5, status=RecordStatus.PENDING)
                         ],
                         status=RecordStatus.PENDING,
                         metering_response=None,
                         request_id=_REQUEST_ID,
-                    )
+                    ),
                 ],
                 next_token=None,
             ),
-        )
+        ),
+        "totals": (
+            "With group_by=dimension",
+            TotalsPage(
+                totals=[
+                    DimensionTotals(
+                        dimension="metered_1_id",
+                        pending=Total(records=1, quantity=5),
+                        metered=Total(records=1, quantity=10),
+                        failed=Total(records=0, quantity=0),
+                    ),
+                    DimensionTotals(
+                        dimension="metered_3_id",
+                        pending=Total(records=0, quantity=0),
+                        metered=Total(records=0, quantity=0),
+                        failed=Total(records=1, quantity=20),
+                    ),
+                ],
+                records=2,
+                next_token=None,
+            ),
+        ),
     },
 ) | {
     "links": {

@@ -1,0 +1,145 @@
+"""One answer of the list endpoint: a page of records, or totals, within Lambda's limits of size and time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
+from metering_handlers.outcomes import outcome_of
+from metering_handlers.stored_records import shown, shown_in_brief
+from metering_handlers.table_attributes import CREATE_TIMESTAMP
+from metering_handlers.totals import DimensionTotals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from metering_handlers.metering_table import Batch, Item
+    from metering_handlers.models import RecordStatus
+    from metering_handlers.outcomes import Outcome
+
+MAX_ANSWER_BYTES = 5_500_000
+"""Records or totals in one answer. Lambda's answers end at 6 MB, headers and ``next_token`` included
+(Lambda Developer Guide, "Lambda quotas", invocation payload)."""
+_MAX_TOTAL_BYTES = 400
+"""The row of one dimension's totals, its name aside."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of records.
+
+    Attributes
+    ----------
+    records : Sequence[str]
+        Each as JSON text.
+    last_timestamp : str | None
+        Sort key after which the next page starts; None if there is none.
+    """
+
+    records: Sequence[str]
+    last_timestamp: str | None
+
+
+@dataclass(frozen=True)
+class TotalsPage:
+    """Totals of the records read.
+
+    Attributes
+    ----------
+    totals : DimensionTotals
+        Totals of the records up to ``last_timestamp``.
+    last_timestamp : str | None
+        Sort key after which the rest follows; None if everything is in.
+    """
+
+    totals: DimensionTotals
+    last_timestamp: str | None
+
+
+def page_of(
+    batches: Iterable[Batch],
+    *,
+    status: RecordStatus | None,
+    limit: int,
+    remaining_ms: Callable[[], int],
+) -> Page:
+    """Gather one page of records.
+
+    It ends early where the answer would become too large, or the time would not allow another read.
+
+    Parameters
+    ----------
+    batches : Iterable[Batch]
+        What DynamoDB holds, read as far as needed.
+    status : RecordStatus | None
+        Only records with this status.
+    limit : int
+        Maximum number of records.
+    remaining_ms : Callable[[], int]
+        Returns the function's remaining time, in ms.
+    """
+    records: list[str] = []
+    size_bytes = 0
+    last: str | None = None
+    for batch in batches:
+        for item in batch.items:
+            if len(records) == limit:
+                return Page(records, last)
+            outcome = outcome_of(item)
+            if status in (None, outcome.status):
+                record = _rendered(item, outcome)
+                size_bytes += sent_bytes(record)
+                if records and size_bytes > MAX_ANSWER_BYTES:
+                    return Page(records, last)
+                records.append(record)
+            last = item[CREATE_TIMESTAMP]["N"]
+        last = batch.last_timestamp
+        if last is None or len(records) == limit or remaining_ms() < ATTEMPT_BUDGET_MS:
+            break
+    return Page(records, last)
+
+
+def totals_of(batches: Iterable[Batch], *, remaining_ms: Callable[[], int]) -> TotalsPage:
+    """Add up records until all are read, the answer would become too large, or the time is up.
+
+    Parameters
+    ----------
+    batches : Iterable[Batch]
+        What DynamoDB holds, read as far as possible.
+    remaining_ms : Callable[[], int]
+        Returns the function's remaining time, in ms.
+    """
+    totals = DimensionTotals()
+    size_bytes = 0
+    last: str | None = None
+    for batch in batches:
+        for item in batch.items:
+            outcome = outcome_of(item)
+            for name in totals.new_dimensions(outcome):
+                size_bytes += sent_bytes(json.dumps(name)) + _MAX_TOTAL_BYTES
+            if totals.records and size_bytes > MAX_ANSWER_BYTES:
+                return TotalsPage(totals, last)
+            totals.add(outcome)
+            last = item[CREATE_TIMESTAMP]["N"]
+        last = batch.last_timestamp
+        if last is None or remaining_ms() < ATTEMPT_BUDGET_MS:
+            break
+    return TotalsPage(totals, last)
+
+
+def sent_bytes(text: str) -> int:
+    """Return how many bytes text takes in Lambda's answer: the body is a string in a JSON document.
+
+    Counted as ASCII, as some of Lambda's runtimes send it; others send fewer bytes.
+    """
+    return len(json.dumps(text))
+
+
+def _rendered(item: Item, outcome: Outcome) -> str:
+    """Render a record as JSON; one that no answer could hold, inserted by hand, in brief."""
+    text = json.dumps(shown(item, outcome), ensure_ascii=False)
+    if sent_bytes(text) > MAX_ANSWER_BYTES:
+        text = json.dumps(shown_in_brief(item, outcome), ensure_ascii=False)
+    return text
