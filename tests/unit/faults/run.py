@@ -8,11 +8,12 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from metering_handlers import insert_metering_record, insert_metering_records
-from metering_handlers.models import MAX_TIMESTAMP
+from metering_handlers.models import MAX_TIMESTAMP, RecordStatus
+from metering_handlers.outcomes import outcome_of
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
 from tests.unit.faults.engine import token_and_transaction
-from tests.unit.faults.hourly_job import HourlyJob, Marketplace
-from tests.unit.faults.schedules import Call, Move, Payload
+from tests.unit.faults.hourly_job import HourlyJob, Marketplace, MeteringError
+from tests.unit.faults.schedules import Call, Failure, Move, Payload
 from tests.unit.faults.simulation import Simulation
 from tests.unit.lambda_calls import Api, buyer, usage
 from tests.unit.proxy_event import as_json, proxy_event
@@ -40,6 +41,13 @@ _HOUR_MS = 3_600_000
 _REMEMBERED_MS = 24 * _HOUR_MS
 _KEY_REUSED = "urn:marketplace-metering:problem:idempotency-key-reused"
 _STEPS_LIMIT = 5_000
+_EXCEPTION = "InvalidUsageDimensionException"
+_FAILURES: Mapping[Failure, dict[str, str] | MeteringError] = {
+    Failure.REFUSED: {"d0": Failure.REFUSED.value},
+    Failure.UNPROCESSED: {"d0": Failure.UNPROCESSED.value},
+    Failure.EXCEPTION_2025: MeteringError({"message": "…", "code": _EXCEPTION}),
+    Failure.EXCEPTION_2026: MeteringError({"$fault": "client", "name": _EXCEPTION}),
+}
 
 
 class _State(Enum):
@@ -88,6 +96,7 @@ class Run:
         engine.clear()
         self._engine = engine
         self._simulation = Simulation(engine, network, self._say)
+        self._client = client
         self._marketplace = Marketplace()
         self._job = HourlyJob(client, METERING_TABLE_NAME, self._marketplace)
         self._tally = tally
@@ -198,7 +207,7 @@ class Run:
         for _ in range(_STEPS_LIMIT):
             move = left.popleft() if left else Move()
             if not isinstance(move, Move):
-                self._run_job()
+                self._run_job(move)
                 continue
             waiting = [client for client in self._clients if client.state is _State.WAITING]
             running = self._simulation.waiting
@@ -314,10 +323,14 @@ class Run:
         if invocation.committed:
             self._first_write_ms.setdefault(attempt.key, self._now_ms)
 
-    def _run_job(self) -> None:
+    def _run_job(self, move: JobRuns) -> None:
         self._tally.job_runs += 1
         self._job_runs += 1
-        self._say(f"the hourly job finds {self._job.run()} records")
+        if move.failure is not Failure.NONE:
+            self._marketplace.failures = {f"c{move.customer}": _FAILURES[move.failure]}
+        self._say(f"the hourly job finds {self._job.run()} records, {move!r}")
+        self._marketplace.failures = {}
+        self._check_outcomes()
 
     # What must hold.
 
@@ -407,11 +420,22 @@ class Run:
         for (customer, dimensions), times in self._stored().items():
             for dimension, quantity in dimensions:
                 acknowledged[customer, dimension] += quantity * times
-        assert self._marketplace.metered == acknowledged
+        assert self._marketplace.metered + self._check_outcomes() == acknowledged
         keys = Counter(
             (customer, str(timestamp)) for customer, timestamp in map(self._key_of, self._records())
         )
         assert self._job.marked == keys, "the job does not mark each record once"
+
+    def _check_outcomes(self) -> Counter[tuple[str, str]]:
+        """Compare what is called billed with what BatchMeterUsage took; return what is called failed."""
+        called = {status: Counter[tuple[str, str]]() for status in RecordStatus}
+        for item in self._client.scan(TableName=METERING_TABLE_NAME)["Items"]:
+            for used in outcome_of(item).dimensions:
+                assert isinstance(used.dimension, str)
+                assert isinstance(used.value, int)
+                called[used.status][item["customerIdentifier"]["S"], used.dimension] += used.value
+        assert called[RecordStatus.METERED] == self._marketplace.metered, "not what was billed"
+        return called[RecordStatus.FAILED]
 
     # What is where.
 

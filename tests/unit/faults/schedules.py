@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import Enum
 from typing import TYPE_CHECKING, cast
 
 from hypothesis import strategies as st
@@ -58,6 +59,16 @@ class Call(_Plain):
     time_ms: int = FUNCTION_TIMES_MS[0]
 
 
+class Failure(Enum):
+    """How BatchMeterUsage fails: for the dimension d0 alone, or as a whole."""
+
+    NONE = "none"
+    REFUSED = "CustomerNotSubscribed"
+    UNPROCESSED = "Unprocessed"
+    EXCEPTION_2025 = "an exception, as the release of 2025 stores it"
+    EXCEPTION_2026 = "an exception, as the release of April 2026 stores it"
+
+
 @dataclass(frozen=True, repr=False)
 class Move(_Plain):
     """The next step: which of the things that can go on does, and what happens to its request.
@@ -71,7 +82,10 @@ class Move(_Plain):
 
 @dataclass(frozen=True, repr=False)
 class JobRuns(_Plain):
-    """The hourly job runs."""
+    """The hourly job runs; for one customer, BatchMeterUsage may fail."""
+
+    customer: int = 0
+    failure: Failure = Failure.NONE
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +113,7 @@ class Schedule(_Plain):
 _MOVES: Sequence[Move | JobRuns] = [
     *(Move(what, Fault.NONE) for what in range(5) for _ in Fault),
     *(Move(what, fault) for what in range(5) for fault in Fault),
-    *[JobRuns()] * 5,
+    *(JobRuns(number % 3, failure) for number, failure in enumerate(Failure)),
 ]
 _moves = st.sampled_from(_MOVES)
 _payloads = st.builds(

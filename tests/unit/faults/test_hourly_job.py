@@ -9,7 +9,7 @@ import pytest
 
 from tests.environment import METERING_TABLE_NAME
 from tests.unit.faults.faults import Fault
-from tests.unit.faults.hourly_job import HourlyJob, Marketplace
+from tests.unit.faults.hourly_job import HourlyJob, Marketplace, MeteringError
 from tests.unit.faults.schedules import Call, Day, JobRuns, Move, Payload, Schedule
 from tests.unit.lambda_calls import Api, buyer, usage
 
@@ -89,6 +89,35 @@ def test_what_is_over_a_page_waits_for_the_next_hour_and_is_metered_then(
     assert job.run() == 200 - first_hour
     assert set(marketplace.metered.values()) == {1}
     assert set(job.marked.values()) == {1}
+
+
+def test_what_is_listed_as_metered_is_what_was_billed_hour_by_hour(
+    job: HourlyJob, marketplace: Marketplace
+) -> None:
+    api = Api()
+    hours: list[dict[str, str] | MeteringError] = [
+        {},
+        {"m": "CustomerNotSubscribed"},
+        {"n": "Unprocessed"},
+        {"m": "Unprocessed", "n": "Unprocessed"},
+        {"m": "Unprocessed", "n": "DuplicateRecord"},
+        MeteringError({"code": "InvalidUsageDimensionException"}),
+        MeteringError({"name": "InvalidUsageDimensionException"}),
+    ]
+    for hour, failure in enumerate(hours):
+        for _ in range(2):
+            assert api.insert_one("c", usage(m=2**hour, n=100)).status == 200
+        marketplace.failures = {"c": failure}
+        job.run()
+        listed = api.records("c", group_by="dimension").body["totals"]
+        assert {("c", row["dimension"]): row["metered"]["quantity"] for row in listed} == {
+            key: marketplace.metered[key] for key in (("c", "m"), ("c", "n"))
+        }
+        assert all(row["pending"]["records"] == 0 for row in listed)
+
+    records = api.records("c").body["records"]
+    assert [record["status"] for record in records] == ["metered"] * 2 + ["failed"] * 12
+    assert marketplace.metered == {("c", "m"): 2 * (1 + 4), ("c", "n"): 2 * 200}
 
 
 @pytest.mark.parametrize(
