@@ -4,7 +4,7 @@ import sys
 
 import aws_cdk as cdk
 
-from infra.config import STACK_NAME, Config, ConfigError
+from infra.config import Config, ConfigError
 from infra.metering_records_stack import MeteringRecordsStack
 
 
@@ -19,7 +19,7 @@ def build(app: cdk.App, config: Config) -> None:
         The checked parameters.
     """
     env = cdk.Environment(region=config.aws_region_name)
-    MeteringRecordsStack(app, STACK_NAME, config=config, env=env)
+    MeteringRecordsStack(app, config.stack_name, config=config, env=env)
 
 
 def main() -> None:

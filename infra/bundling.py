@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from infra.byte_code import CompilationError, Interpreter, compile_bundle, find_
 from infra.config import Architecture
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from constructs import Construct, Node
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -56,6 +59,10 @@ class BundlingError(RuntimeError):
     """The bundle could not be made; the message says why."""
 
 
+DIMENSIONS_FILE = "dimensions.json"
+"""Where ``metering_handlers.known_dimensions`` finds the product's dimensions."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What the functions will run on.
@@ -89,7 +96,7 @@ class Target:
         )
 
 
-def function_code(scope: Construct, target: Target) -> lambda_.Code:
+def function_code(scope: Construct, target: Target, dimensions: Sequence[str] = ()) -> lambda_.Code:
     """Return the code that the functions share.
 
     The asset's hash covers what decides the bundle's bytes: the source, the lock, the target, the compiler of
@@ -101,6 +108,8 @@ def function_code(scope: Construct, target: Target) -> lambda_.Code:
         Construct that is warned where the machine has no interpreter to compile byte code with.
     target : Target
         What the functions will run on.
+    dimensions : Sequence[str]
+        The product's dimensions, to refuse others; none to take any.
     """
     interpreter = find_interpreter(target.python_version)
     if interpreter is None:
@@ -112,16 +121,18 @@ def function_code(scope: Construct, target: Target) -> lambda_.Code:
         )
     return lambda_.Code.from_asset(
         str(SOURCE),
-        asset_hash=_fingerprint(target, interpreter),
+        asset_hash=_fingerprint(target, interpreter, dimensions),
         bundling=BundlingOptions(
             # Named because CDK asks for it; the local bundling below succeeds or raises.
             image=lambda_.Runtime.PYTHON_3_13.bundling_image,
-            local=_LocalBundling(target, interpreter),
+            local=_LocalBundling(target, interpreter, dimensions),
         ),
     )
 
 
-def bundle(target: Target, interpreter: Interpreter | None, output: Path) -> None:
+def bundle(
+    target: Target, interpreter: Interpreter | None, output: Path, dimensions: Sequence[str] = ()
+) -> None:
     """Put what the functions ship with into a directory.
 
     Parameters
@@ -132,6 +143,8 @@ def bundle(target: Target, interpreter: Interpreter | None, output: Path) -> Non
         Compiler of the byte code that makes cold starts faster; without one, sources are shipped alone.
     output : Path
         An existing, empty directory.
+    dimensions : Sequence[str]
+        The product's dimensions, to refuse others; none to take any.
 
     Raises
     ------
@@ -160,6 +173,8 @@ def bundle(target: Target, interpreter: Interpreter | None, output: Path) -> Non
             else:
                 path.unlink()
     shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if dimensions:
+        (output / PACKAGE.name / DIMENSIONS_FILE).write_text(json.dumps(sorted(dimensions)), encoding="utf-8")
     if interpreter:
         try:
             compile_bundle(interpreter, output, PACKAGE.name)
@@ -169,7 +184,7 @@ def bundle(target: Target, interpreter: Interpreter | None, output: Path) -> Non
         path.chmod(_DIRECTORY_MODE if path.is_dir() else _FILE_MODE)
 
 
-def _fingerprint(target: Target, interpreter: Interpreter | None) -> str:
+def _fingerprint(target: Target, interpreter: Interpreter | None, dimensions: Sequence[str]) -> str:
     compiler = interpreter.version if interpreter else None
     digest = hashlib.sha256(f"{target.platform}\n{target.python_version}\n{compiler}\n".encode())
     for path in [*RULES, REQUIREMENTS, *sorted(PACKAGE.rglob("*.py"))]:
@@ -177,15 +192,17 @@ def _fingerprint(target: Target, interpreter: Interpreter | None) -> str:
         name = path.name if path in RULES else path.relative_to(SOURCE).as_posix()
         digest.update(f"{name}\n{len(content)}\n".encode())
         digest.update(content)
+    digest.update(json.dumps(sorted(dimensions)).encode())
     return digest.hexdigest()
 
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
-    def __init__(self, target: Target, interpreter: Interpreter | None) -> None:
+    def __init__(self, target: Target, interpreter: Interpreter | None, dimensions: Sequence[str]) -> None:
         self._target = target
+        self._dimensions = dimensions
         self._interpreter = interpreter
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
-        bundle(self._target, self._interpreter, Path(output_dir))
+        bundle(self._target, self._interpreter, Path(output_dir), self._dimensions)
         return True

@@ -8,8 +8,6 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-STACK_NAME = "cdk-apigw-marketplace-metering-records"
-
 # RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
 _RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545),
@@ -92,6 +90,11 @@ _NETWORK = 'a network in CIDR notation, such as "203.0.113.0/24", and not the wh
 _Network = Annotated[str, Field(strict=True), AfterValidator(_check_network)]
 
 
+# UsageRecord.Dimension (AWS Marketplace Metering API reference).
+_DIMENSION_NAME = "the API identifier of a dimension, 1 to 255 characters"
+_DimensionName = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
+
+
 class Config(_Params):
     """What a seller tells the app.
 
@@ -126,6 +129,11 @@ class Config(_Params):
         stack sets it.
     lambda_architecture : Architecture
         For a region without arm64.
+    dimensions : tuple[str, ...]
+        The product's dimensions, if any are given; usage of others is refused.
+    stack_name : str
+        Name of the stack. It tells the deployments for several products apart: all that is named, or counted
+        by name, follows it.
     waf : bool
         Put AWS WAF in front: managed rules and a limit for each address.
     """
@@ -182,6 +190,18 @@ class Config(_Params):
         Architecture.ARM_64
     )
     waf: Annotated[bool, Field(strict=True, description="true or false")] = False
+    dimensions: Annotated[
+        tuple[_DimensionName, ...],
+        Field(description='a list of the product\'s dimensions, such as ["metered_1_id", "metered_2_id"]'),
+    ] = ()
+    stack_name: Annotated[
+        str,
+        Field(
+            strict=True,
+            pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$",
+            description="the name of a CloudFormation stack: a letter, then up to 127 of A-Z a-z 0-9 -",
+        ),
+    ] = "cdk-apigw-marketplace-metering-records"
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
@@ -251,7 +271,7 @@ def _description(path: tuple[int | str, ...]) -> str | None:
     name, *rest = path
     match rest:
         case [int(), *_]:
-            return _NETWORK
+            return _DIMENSION_NAME if name == "dimensions" else _NETWORK
         case [str(member), *_]:
             section = UsagePlan if name == "usage_plan" else Throttle
             return section.model_fields[member].description

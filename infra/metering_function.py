@@ -80,7 +80,7 @@ class MeteringFunction(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             environment={
-                "POWERTOOLS_SERVICE_NAME": "metering-api",
+                "POWERTOOLS_SERVICE_NAME": Stack.of(self).stack_name,
                 "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
                 "POWERTOOLS_LOG_LEVEL": config.log_level,
                 **{table: tables[table].table_name for table in spec.table_actions},

@@ -47,7 +47,8 @@ class MeteringRecordsStack(Stack):
                 self, "IdempotencyTable", table_name=f"{self.stack_name}-idempotency"
             ),
         }
-        code = function_code(self, Target.from_context(self.node, config.lambda_architecture))
+        target = Target.from_context(self.node, config.lambda_architecture)
+        code = function_code(self, target, config.dimensions)
         functions = [
             MeteringFunction(self, spec, config=config, code=code, tables=tables) for spec in FUNCTIONS
         ]

@@ -73,12 +73,14 @@ def create_alarms(
             evaluation_periods=spec.periods,
             treat_missing_data=spec.missing_data,
         )
-        for spec in (*_api_alarms(functions, api), *_job_alarms(metering_table_name))
+        for spec in (*_api_alarms(scope, functions, api), *_job_alarms(scope, metering_table_name))
         if metric_math or isinstance(spec.metric, cloudwatch.Metric)
     ]
 
 
-def _api_alarms(functions: Sequence[MeteringFunction], api: MeteringApi) -> Iterator[_AlarmSpec]:
+def _api_alarms(
+    scope: Construct, functions: Sequence[MeteringFunction], api: MeteringApi
+) -> Iterator[_AlarmSpec]:
     stage = api.rest_api.deployment_stage
     error_rate = cloudwatch.MathExpression(
         expression=f"100 * errors / IF(requests < {_FEW_REQUESTS}, {_FEW_REQUESTS}, requests)",
@@ -98,7 +100,7 @@ def _api_alarms(functions: Sequence[MeteringFunction], api: MeteringApi) -> Iter
         label="Function throttles",
         period=PERIOD,
     )
-    incomplete = count_of("IncompleteRequests")
+    incomplete = count_of(scope, "IncompleteRequests")
     yield _AlarmSpec("ServerErrors", error_rate, 5, "More than 5 % of the requests were answered with 5xx.")
     yield _AlarmSpec("FunctionThrottles", throttles, 0, "Lambda refused to run a function.", periods=2)
     yield _AlarmSpec(
@@ -123,7 +125,7 @@ def _api_alarms(functions: Sequence[MeteringFunction], api: MeteringApi) -> Iter
         )
 
 
-def _job_alarms(metering_table_name: str) -> Iterator[_AlarmSpec]:
+def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSpec]:
     """Yield the alarms on the quickstart's hourly job.
 
     An alarm on a metric of DynamoDB keeps its state where data is missing, whatever it is told
@@ -138,7 +140,7 @@ def _job_alarms(metering_table_name: str) -> Iterator[_AlarmSpec]:
         "IF((FILL(inserted, 0) - DIFF(FILL(inserted, 0)) > 0)"
         " AND (FILL(marked, 0) - DIFF(FILL(marked, 0)) == 0), 1))",
         using_metrics={
-            "inserted": count_of("RecordsInserted", period=_SILENCE),
+            "inserted": count_of(scope, "RecordsInserted", period=_SILENCE),
             "marked": records_marked(metering_table_name, period=_SILENCE),
         },
         label="1: records wait, and none was marked",
@@ -150,7 +152,7 @@ def _job_alarms(metering_table_name: str) -> Iterator[_AlarmSpec]:
     backlog = cloudwatch.MathExpression(
         expression="inserted - marked",
         using_metrics={
-            "inserted": count_of("RecordsInserted", period=day),
+            "inserted": count_of(scope, "RecordsInserted", period=day),
             "marked": records_marked(metering_table_name, period=day),
         },
         label="Records inserted and not marked",

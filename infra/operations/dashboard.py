@@ -62,7 +62,7 @@ def create_dashboard(
             ("index of pending records", {"GlobalSecondaryIndexName": _PENDING_INDEX}),
         )
     ]
-    inserted = count_of("RecordsInserted", "inserted")
+    inserted = count_of(scope, "RecordsInserted", "inserted")
     waiting = cloudwatch.MathExpression(
         expression="RUNNING_SUM(FILL(inserted, 0) - FILL(marked, 0))",
         using_metrics={"inserted": inserted, "marked": records_marked(metering_table_name)},
@@ -122,8 +122,8 @@ def create_dashboard(
             _graph(
                 "Requests that were repeated or cut short",
                 [
-                    count_of("Replays", "replays: nothing was written twice"),
-                    count_of("IncompleteRequests", "incomplete: the caller has to resume"),
+                    count_of(scope, "Replays", "replays: nothing was written twice"),
+                    count_of(scope, "IncompleteRequests", "incomplete: the caller has to resume"),
                 ],
                 width=_THIRD,
             ),
@@ -134,8 +134,8 @@ def create_dashboard(
                         function.metric_throttles(statistic="Sum", period=PERIOD, label=f"Lambda: {name}")
                         for name, function in labelled.items()
                     ),
-                    count_of("ThrottledChunks", "chunks that DynamoDB throttled"),
-                    count_of("SlotsMoved", "records moved by a millisecond"),
+                    count_of(scope, "ThrottledChunks", "chunks that DynamoDB throttled"),
+                    count_of(scope, "SlotsMoved", "records moved by a millisecond"),
                 ],
                 width=_THIRD,
             ),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from typing import TYPE_CHECKING
+
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
+
+if TYPE_CHECKING:
+    from constructs import Construct
 
 PERIOD = Duration.minutes(5)
 
 
-def count_of(metric_name: str, label: str | None = None, period: Duration = PERIOD) -> cloudwatch.Metric:
+def count_of(
+    scope: Construct, metric_name: str, label: str | None = None, period: Duration = PERIOD
+) -> cloudwatch.Metric:
     """Return the sum of a custom metric emitted by the functions.
 
     Parameters
     ----------
+    scope : Construct
+        Any construct of the stack whose functions emit the metric.
     metric_name : str
         Its name in ``src/metering_handlers``.
     label : str | None
@@ -23,7 +32,7 @@ def count_of(metric_name: str, label: str | None = None, period: Duration = PERI
     return cloudwatch.Metric(
         namespace="MarketplaceMetering",
         metric_name=metric_name,
-        dimensions_map={"service": "metering-api"},
+        dimensions_map={"service": Stack.of(scope).stack_name},
         statistic="Sum",
         period=period,
         label=label,

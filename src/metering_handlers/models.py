@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from metering_handlers.known_dimensions import KNOWN_DIMENSIONS, nearest
+
 MAX_BUYERS = 10_000
 """Entries in one bulk request; with one dimension each they stay below Lambda's 6 MB request limit."""
 MAX_DIMENSIONS = 25
@@ -90,7 +92,8 @@ class MeteredDimension(BaseModel):
             min_length=1,
             max_length=MAX_DIMENSION_NAME_LENGTH,
             pattern="^[^\ufffd]*$",
-            description="The dimension's API identifier, as the product page in AWS Marketplace has it.",
+            description="The dimension's API identifier, as the product page in AWS Marketplace has it. "
+            "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
             examples=["metered_1_id"],
         ),
     ]
@@ -124,6 +127,22 @@ def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
     return duplicates
 
 
+def _unknown_dimensions(value: object, known: frozenset[str]) -> list[InitErrorDetails]:
+    """Find names that the product does not have: one of them makes AWS refuse the customer's whole hour."""
+    unknown: list[InitErrorDetails] = []
+    for index, entry in enumerate(value if isinstance(value, list) else ()):
+        name = entry.get("dimension_name") if isinstance(entry, dict) else None
+        # What is too long breaks that rule, and looking for its like would take long.
+        if isinstance(name, str) and len(name) <= MAX_DIMENSION_NAME_LENGTH and name not in known:
+            like = nearest(name, known)
+            hint = f"; did you mean {like}?" if like else ""
+            error = PydanticCustomError(
+                "unknown_dimension", "is not a dimension of the product{hint}", {"hint": hint}
+            )
+            unknown.append(InitErrorDetails(type=error, loc=(index, "dimension_name"), input=name))
+    return unknown
+
+
 def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
     """Give a validation error's lines in the form from which another error can be built."""
     return [
@@ -140,19 +159,21 @@ def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
     ]
 
 
-def _check_distinct(value: object, validate: ValidatorFunctionWrapHandler) -> Sequence[MeteredDimension]:
-    """Report repeated dimensions together with whatever else is wrong with the list."""
-    duplicates = _duplicate_dimensions(value)
+def _check_dimensions(value: object, validate: ValidatorFunctionWrapHandler) -> Sequence[MeteredDimension]:
+    """Report repeated and unknown dimensions together with whatever else is wrong with the list."""
+    broken = _duplicate_dimensions(value)
+    if KNOWN_DIMENSIONS is not None:
+        broken += _unknown_dimensions(value, KNOWN_DIMENSIONS)
     try:
         dimensions: Sequence[MeteredDimension] = validate(value)
     except ValidationError as error:
-        if not duplicates:
+        if not broken:
             raise
         raise ValidationError.from_exception_data(
-            "metered_dimensions", _line_errors(error) + duplicates
+            "metered_dimensions", _line_errors(error) + broken
         ) from None
-    if duplicates:
-        raise ValidationError.from_exception_data("metered_dimensions", duplicates)
+    if broken:
+        raise ValidationError.from_exception_data("metered_dimensions", broken)
     return dimensions
 
 
@@ -164,7 +185,7 @@ MeteredDimensions = Annotated[
         repr=False,
         description="What was used; each `dimension_name` once.",
     ),
-    WrapValidator(_check_distinct),
+    WrapValidator(_check_dimensions),
 ]
 
 

@@ -179,7 +179,7 @@ def test_a_request_leaves_a_structured_line_in_cloudwatch_logs(api: "Api", custo
     assert post(api, f"/insertMeteringRecord/{customer}", ONE_DIMENSION).status == 200
     request_id = stored(api, customer)[0]["request_id"]["S"]
 
-    line = json.loads(log_line_of(request_id))
+    line = json.loads(log_line_of(api, request_id))
 
     assert line["message"] == "Request answered"
     assert (line["status"], line["records"], line["route"]) == (

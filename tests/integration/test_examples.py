@@ -114,7 +114,13 @@ def test_an_example_signs_each_attempt_when_it_is_sent(busy_api: BusyApi, comman
     """A signature is valid for five minutes, and its time is in seconds; Retry-After asks for one."""
     run(
         command,
-        Api(f"http://127.0.0.1:{busy_api.server_port}", "us-east-1", metering_table="", aws_endpoint_url=""),
+        Api(
+            api_url=f"http://127.0.0.1:{busy_api.server_port}",
+            region="us-east-1",
+            metering_table="",
+            aws_endpoint_url="",
+            stack_name="",
+        ),
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - opens nothing
         NO_PROXY="127.0.0.1",

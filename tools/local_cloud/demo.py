@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from infra.config import STACK_NAME
 from tools.example_requests import CUSTOMER, INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
 from tools.local_cloud.steps import StepError, say
@@ -68,7 +67,7 @@ def run_demo(api: Api) -> None:
     _check_stored(items)
 
     say("\n6. What a function logged about the last insert, from CloudWatch Logs\n")
-    say(f"   {log_line_of(items[-1]['request_id']['S'])}")
+    say(f"   {log_line_of(api, items[-1]['request_id']['S'])}")
 
 
 def _exchange(
@@ -148,10 +147,10 @@ def _without_trace(record: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in record.items() if name not in {"create_timestamp", "request_id"}}
 
 
-def log_line_of(request_id: str) -> str:
+def log_line_of(api: Api, request_id: str) -> str:
     """Wait for a line that carries the request's id as correlation id, and return it."""
     logs = boto3.client("logs")
-    stack = boto3.client("cloudformation").describe_stack_resources(StackName=STACK_NAME)
+    stack = boto3.client("cloudformation").describe_stack_resources(StackName=api.stack_name)
     groups = [
         resource["PhysicalResourceId"]
         for resource in stack["StackResources"]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from infra.config import STACK_NAME, Config
+from infra.config import Config
 from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
 
 if TYPE_CHECKING:
@@ -46,12 +46,15 @@ class Api:
         The name of the table the records are in.
     aws_endpoint_url : str
         Where the AWS APIs of this cloud answer.
+    stack_name : str
+        The name of the stack.
     """
 
     api_url: str
     region: str
     metering_table: str
     aws_endpoint_url: str
+    stack_name: str
 
 
 def read_config() -> Config:
@@ -127,7 +130,7 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     StepError
         If the CDK CLI fails.
     """
-    with step(f"Deploying the stack {STACK_NAME} (cdk deploy)"), _one_at_a_time():
+    with step(f"Deploying the stack {config.stack_name} (cdk deploy)"), _one_at_a_time():
         outputs = _cdk_deploy(config)
     # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack serves that at this path.
     url = urlsplit(outputs["ApiUrl"])
@@ -137,6 +140,7 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
         region=cloud.region,
         metering_table=config.metering_table_name,
         aws_endpoint_url=cloud.endpoint_url,
+        stack_name=config.stack_name,
     )
 
 
@@ -153,8 +157,8 @@ def destroy_stack(config: Config) -> None:
     StepError
         If the CDK CLI fails.
     """
-    with step(f"Deleting the stack {STACK_NAME} (cdk destroy)"), _one_at_a_time():
-        _cdk("destroy", "--force", STACK_NAME, *_app_arguments(config))
+    with step(f"Deleting the stack {config.stack_name} (cdk destroy)"), _one_at_a_time():
+        _cdk("destroy", "--force", config.stack_name, *_app_arguments(config))
 
 
 @contextmanager
@@ -226,13 +230,13 @@ def _cdk_deploy(config: Config) -> dict[str, str]:
     outputs_file = LOCAL / "outputs.json"
     _cdk(
         "deploy",
-        STACK_NAME,
+        config.stack_name,
         "--require-approval=never",
         "--import-existing-resources",
         f"--outputs-file={outputs_file}",
         *_app_arguments(config),
     )
-    outputs: dict[str, str] = json.loads(outputs_file.read_text())[STACK_NAME]
+    outputs: dict[str, str] = json.loads(outputs_file.read_text())[config.stack_name]
     return outputs
 
 

@@ -8,7 +8,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from infra.config import STACK_NAME, Config
+from infra.config import Config
 from infra.metering_records_stack import MeteringRecordsStack
 
 PARAMS = {"aws_region_name": "us-east-1", "metering_table_name": "AWSMarketplaceMeteringRecords"}
@@ -26,7 +26,7 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Templa
         )
         config = Config.from_context(PARAMS | params)
         env = cdk.Environment(region=config.aws_region_name)
-        return Template.from_stack(MeteringRecordsStack(app, STACK_NAME, config=config, env=env))
+        return Template.from_stack(MeteringRecordsStack(app, config.stack_name, config=config, env=env))
 
     return template
 

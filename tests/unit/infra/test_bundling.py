@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from aws_cdk.assertions import Annotations, Match
 from infra import bundling
 from infra.bundling import BundlingError, Target, bundle, function_code
 from infra.byte_code import Interpreter, find_interpreter
+from metering_handlers import known_dimensions
 
 TARGET = Target(platform="manylinux2014_aarch64", python_version="3.13")
 COMPILER = Interpreter(Path("/usr/bin/python3.13"), "3.13.9")
@@ -46,17 +47,17 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def asset_hash(target: Target = TARGET) -> str:
+def asset_hash(target: Target = TARGET, dimensions: Sequence[str] = ()) -> str:
     with TemporaryDirectory() as outdir:
-        return asset_hash_in(outdir, target)
+        return asset_hash_in(outdir, target, dimensions)
 
 
-def asset_hash_in(outdir: str, target: Target) -> str:
+def asset_hash_in(outdir: str, target: Target, dimensions: Sequence[str]) -> str:
     stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=outdir), "Stack")
     function = lambda_.Function(
         stack,
         "Function",
-        code=function_code(stack, target),
+        code=function_code(stack, target, dimensions),
         handler="h",
         runtime=lambda_.Runtime.PYTHON_3_13,
     )
@@ -307,3 +308,16 @@ def test_what_only_looks_like_the_right_python_is_passed_over(
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
 
     assert find_interpreter("3.99") == Interpreter(real, "3.99.1")
+
+
+def test_the_products_dimensions_are_shipped_where_the_functions_look_for_them() -> None:
+    assert known_dimensions.FILE.name == bundling.DIMENSIONS_FILE
+    assert known_dimensions.FILE.parent.name == bundling.PACKAGE.name
+
+
+def test_the_code_changes_with_the_products_dimensions_and_not_with_their_order() -> None:
+    without, with_both, in_other_order = (
+        asset_hash(dimensions=dimensions) for dimensions in ([], ["a", "b"], ["b", "a"])
+    )
+
+    assert without != with_both == in_other_order

@@ -1,18 +1,16 @@
 """Each parameter's effect on the template: who may call the API, how often, and what is logged."""
 
 import json
+import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
 from infra.api.firewall import COMMON_RULES
-from infra.config import STACK_NAME, Config
-from infra.metering_records_stack import MeteringRecordsStack
-from tests.unit.infra.conftest import FEATURE_FLAGS, PARAMS
+from infra.config import Config
+from tests.unit.infra.conftest import PARAMS
 
 Synthesize = Callable[..., Template]
 
@@ -350,7 +348,7 @@ def test_the_idempotency_table_is_kept_under_a_name_that_the_next_deployment_fin
             "UpdateReplacePolicy": "Retain",
             "Properties": Match.object_like(
                 {
-                    "TableName": f"{STACK_NAME}-idempotency",
+                    "TableName": f"{Config.from_context(PARAMS).stack_name}-idempotency",
                     "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
                 }
             ),
@@ -386,23 +384,28 @@ def test_the_accounts_role_is_left_alone_where_another_stack_sets_it(synthesize:
     template.has_resource_properties("AWS::ApiGateway::Stage", {"AccessLogSetting": Match.any_value()})
 
 
-def test_no_name_of_one_stack_is_another_stacks_so_that_two_fit_one_account(tmp_path: Path) -> None:
-    def names(stack_name: str) -> set[str]:
-        app = cdk.App(
-            context={**FEATURE_FLAGS, "aws:cdk:bundling-stacks": []}, outdir=str(tmp_path / stack_name)
-        )
-        config = Config.from_context(PARAMS)
-        env = cdk.Environment(region=config.aws_region_name)
-        stack = MeteringRecordsStack(app, stack_name, config=config, env=env)
+def test_two_products_of_one_account_share_no_name_and_no_metric(synthesize: Synthesize) -> None:
+    def names(template: Template) -> set[str]:
+        resources = template.to_json()["Resources"].values()
         return {
-            resource["Properties"][name]
-            for resource in Template.from_stack(stack).to_json()["Resources"].values()
-            for name in ("FunctionName", "RoleName", "TableName")
-            if isinstance(resource.get("Properties", {}).get(name), str)
+            value
+            for resource in resources
+            for name, value in resource.get("Properties", {}).items()
+            if name in {"FunctionName", "RoleName", "TableName", "Name", "AlarmName", "DashboardName"}
+            and isinstance(value, str)
         }
 
-    one, another = names(STACK_NAME), names(f"{STACK_NAME}-for-another-product")
+    def services(template: Template) -> set[str]:
+        return set(re.findall(r'"Name": "service", "Value": "([^"]+)"', json.dumps(template.to_json()))) | {
+            function["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+            for function in template.find_resources("AWS::Lambda::Function").values()
+        }
 
-    # What is kept: the idempotency table and the account's logging role.
-    assert len(one) == len(another) == 2
-    assert not one & another
+    one, another = (
+        synthesize(stack_name=name, set_api_gateway_account_role=name == "product-a")
+        for name in ("product-a", "product-b")
+    )
+
+    assert names(one)
+    assert not names(one) & names(another)
+    assert (services(one), services(another)) == ({"product-a"}, {"product-b"})

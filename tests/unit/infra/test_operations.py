@@ -12,9 +12,11 @@ from urllib.parse import quote
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from infra.config import STACK_NAME
+from infra.config import Config
 from infra.operations.operations import LOCAL_CLOUD
+from tests.unit.infra.conftest import PARAMS
 
+STACK_NAME = Config.from_context(PARAMS).stack_name
 RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
 
 

@@ -17,4 +17,5 @@ VARIANTS: dict[str, dict[str, object]] = {
     "x86_64": {"lambda_architecture": "x86_64"},
     "account role elsewhere": {"set_api_gateway_account_role": False},
     "waf": {"waf": True},
+    "one of several products": {"stack_name": "product-b", "dimensions": ["metered_1_id", "metered_2_id"]},
 }

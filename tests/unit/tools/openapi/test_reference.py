@@ -82,6 +82,7 @@ def say_where(api_file: Path, port: int) -> None:
         "region": "us-east-1",
         "metering_table": "t",
         "aws_endpoint_url": url,
+        "stack_name": "stack",
     }
     api_file.write_text(json.dumps(api))
 
