@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
+import py_compile
+import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median, quantiles
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from infra.bundling import REQUIREMENTS, Target, bundle
+from infra.bundling import REQUIREMENTS, SOURCE, Target, bundle
 from infra.byte_code import find_interpreter
 from tools.benchmarks.chart import draw
 
@@ -26,6 +29,16 @@ RESULTS = Path(__file__).with_name("results.json")
 PICTURE = Path(__file__).with_name("results.svg")
 _COLD_STARTS = 15
 _STOP_SECONDS = 10
+_LIMIT_SCENARIOS = (
+    ("6", "10000", "many", "short"),
+    ("3", "10000", "many", "short"),
+    ("30", "1000", "many", "short"),
+    ("2", "10000", "many", "short"),
+    ("1", "10000", "one", "short"),
+    ("1", "10000", "many", "short"),
+    ("1", "99", "one", "long"),
+)
+"""Requests at once, records in each, customers, and dimensions; the longest first."""
 
 Result = dict[str, float | str]
 
@@ -38,9 +51,12 @@ def main() -> None:
         _say("bundling the functions")
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         bundle(Target(f"manylinux2014_{platform.machine()}", version), find_interpreter(version), shipped)
+        full = Path(folder) / "full"
+        _install(full)
         environment = _environment(shipped, endpoint_url)
         results = {
-            **_cold_starts(environment),
+            **_cold_starts(environment, full),
+            **_peer(full, environment),
             "warm.insert_one": _beside("warm_insert_one", "ms CPU", environment),
             "bulk.vs_batch_writer": _beside("bulk_beside_batch_writer", "records/s", environment),
             "bulk.vs_ceiling": _beside("bulk_beside_ceiling", "records/s", environment),
@@ -48,7 +64,8 @@ def main() -> None:
             "bulk.memory": _bulk_memory(environment),
             "list.page": _beside("list_page", "ms CPU a record", environment),
             "list.depth": _beside("list_depth", "ms", environment),
-            "package.size": _package_size(shipped, Path(folder) / "unpruned"),
+            "package.size": _result([(_bytes_in(shipped), _bytes_in(full))], "bytes"),
+            **_limits(environment),
         }
     machine = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -66,9 +83,9 @@ def main() -> None:
 
 
 @contextmanager
-def _stub() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tools.benchmarks.dynamodb_stub"],
+def _stub(*options: str) -> Iterator[str]:
+    process = subprocess.Popen(  # noqa: S603 - this package's own module
+        [sys.executable, "-m", "tools.benchmarks.dynamodb_stub", *options],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,
@@ -114,21 +131,85 @@ def _measure(environment: dict[str, str], *arguments: str) -> Any:  # noqa: ANN4
     return json.loads(finished.stdout)
 
 
-def _cold_starts(environment: dict[str, str]) -> dict[str, Result]:
-    kinds = ("reference", "insert_one", "insert_many", "list")
-    starts: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+def _cold_starts(environment: dict[str, str], full: Path) -> dict[str, Result]:
+    bare = full.with_name("bare")
+    shutil.copytree(full, bare, ignore=shutil.ignore_patterns("__pycache__"))
+    environments = {
+        "reference": environment,
+        "insert_one": environment,
+        "insert_many": environment,
+        "list": environment,
+        "peer": _with_path(environment, full),
+        "peer without byte code": _with_path(environment, bare),
+    }
+    starts: dict[str, list[dict[str, float]]] = {kind: [] for kind in environments}
     for number in range(_COLD_STARTS):
         _say(f"cold starts, {number + 1} of {_COLD_STARTS}")
-        for kind in kinds:
-            starts[kind].append(_measure(environment, "cold_start", kind))
-    results: dict[str, Result] = {}
-    for kind in kinds[1:]:
-        pairs = [(a["ms"], b["ms"]) for a, b in zip(starts[kind], starts["reference"], strict=True)]
-        results[f"cold_start.{kind}"] = _result(pairs, "ms") | {
+        for kind, of_kind in environments.items():
+            starts[kind].append(_measure(of_kind, "cold_start", kind.split(maxsplit=1)[0]))
+
+    def beside(kind: str, reference: str) -> Result:
+        pairs = [(a["ms"], b["ms"]) for a, b in zip(starts[kind], starts[reference], strict=True)]
+        return _result(pairs, "ms") | {
             "memory_mb": round(median(start["memory_mb"] for start in starts[kind]), 1),
-            "reference_memory_mb": round(median(start["memory_mb"] for start in starts["reference"]), 1),
+            "reference_memory_mb": round(median(start["memory_mb"] for start in starts[reference]), 1),
         }
-    return results
+
+    return {
+        **{f"cold_start.{kind}": beside(kind, "reference") for kind in ("insert_one", "insert_many", "list")},
+        "peer.cold_start": beside("insert_one", "peer"),
+        "peer.cold_start_as_usual": beside("insert_one", "peer without byte code"),
+    }
+
+
+def _with_path(environment: dict[str, str], *folders: Path) -> dict[str, str]:
+    return environment | {"PYTHONPATH": os.pathsep.join(map(str, (*folders, PROJECT)))}
+
+
+def _peer(full: Path, environment: dict[str, str]) -> dict[str, Result]:
+    # Side by side in one process, so ours runs with all that Powertools has, too.
+    environment = _with_path(environment, SOURCE, full)
+    _say("peer")
+    one = _measure(environment, "peer_insert_one")
+    return {
+        "peer.insert_one.wall": _result([tuple(pair) for pair in one["wall"]], "ms"),
+        "peer.insert_one.cpu": _result([tuple(pair) for pair in one["cpu"]], "ms CPU"),
+        "peer.insert_many": _beside("peer_insert_many", "ms", environment),
+    }
+
+
+def _limits(environment: dict[str, str]) -> dict[str, Result]:
+    """Measure what gets in at a partition's limit: mostly waiting, so three scenarios run at a time."""
+    _say("at the partitions' limits")
+
+    def run(scenario: tuple[str, str, str, str]) -> dict[str, float]:
+        with _stub("--limited") as endpoint_url:
+            outcome: dict[str, float] = _measure(
+                environment | {"AWS_ENDPOINT_URL": endpoint_url}, "at_limit", *scenario
+            )
+            return outcome
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = dict(zip(_LIMIT_SCENARIOS, pool.map(run, _LIMIT_SCENARIOS), strict=True))
+    index_pairs = [
+        (outcome["records_per_second"], 1_000)
+        for (_, _, customers, _), outcome in outcomes.items()
+        if customers == "many"
+    ]
+    worst = min(index_pairs)
+    one_customer = outcomes["1", "10000", "one", "short"]
+    return {
+        # Each scenario has to reach the mark, so the worst stands for all.
+        "limit.goodput": _result(index_pairs, "records/s")
+        | {"ratio": round(worst[0] / worst[1], 3), "ours": round(worst[0], 1)}
+        | {
+            f"{requests} x {records}, {customers}, {dimensions}": ", ".join(
+                f"{name} {value:g}" for name, value in outcome.items()
+            )
+            for (requests, records, customers, dimensions), outcome in outcomes.items()
+        },
+        "limit.one_customer": _result([(one_customer["records_per_second"], 500)], "records/s"),
+    }
 
 
 def _beside(name: str, unit: str, environment: dict[str, str]) -> Result:
@@ -145,13 +226,13 @@ def _bulk_memory(environment: dict[str, str]) -> Result:
     return _result(pairs, "MB")
 
 
-def _package_size(shipped: Path, unpruned: Path) -> Result:
-    _say("package size")
+def _install(full: Path) -> None:
+    """Install the requirements as pip does: with byte code and everything else."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run(  # noqa: S603 - pip, with the project's own requirements
-        [*command, "--requirement", str(REQUIREMENTS), "--target", str(unpruned)], check=True
+        [*command, "--requirement", str(REQUIREMENTS), "--target", str(full)], check=True
     )
-    return _result([(_bytes_in(shipped), _bytes_in(unpruned))], "bytes")
+    py_compile.compile(str(Path(__file__).with_name("peer.py")))
 
 
 def _bytes_in(folder: Path) -> float:

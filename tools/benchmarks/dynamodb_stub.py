@@ -93,8 +93,9 @@ class WriteLimits:
         """Charge the first half of a transaction; tell for each put whether its partition admits it."""
         now = self._clock()
         self._index = self._index or _Partition(now)
-        if not self._index.admit(0, now):
-            return ["metering_pending" not in put["Item"] for put in puts]
+        is_indexed = ["metering_pending" in put["Item"] for put in puts]
+        if any(is_indexed) and not self._index.admit(0, now):
+            return [not indexed for indexed in is_indexed]
         return [self._partition(put, now).admit(_write_units(put["Item"]), now) for put in puts]
 
     def commit(self, puts: Sequence[Item]) -> None:
@@ -183,6 +184,8 @@ class Tables:
                     )
                 self._store(request["TableName"], request["Item"])
                 return {}
+            case "UpdateItem":
+                return self._update(request)
             case "Query":
                 return self._query(request)
         raise StubError("UnknownOperationException")
@@ -226,6 +229,17 @@ class Tables:
         if " OR expiration <= :now" in condition:
             return int(stored["expiration"]["N"]) <= int(put["ExpressionAttributeValues"][":now"]["N"])
         return False
+
+    def _update(self, request: Item) -> Item:
+        """Set attributes, which is all that Powertools' idempotency utility asks of an update."""
+        key = self._key(request["TableName"], request["Key"])
+        item: Item = {**(self._items.get(key) or request["Key"])}
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        for assignment in request["UpdateExpression"].removeprefix("SET ").split(","):
+            name, value = assignment.split("=")
+            item[names[name.strip()]] = values[value.strip()]
+        self._store(request["TableName"], item)
+        return {}
 
     def _query(self, request: Item) -> Item:
         customer = request["ExpressionAttributeValues"][":customer"]["S"]
@@ -300,7 +314,7 @@ async def serve(tables: Tables) -> asyncio.Server:
     return await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20)
 
 
-_OPERATIONS = ("TransactWriteItems", "BatchWriteItem", "PutItem", "Query")
+_OPERATIONS = ("TransactWriteItems", "BatchWriteItem", "PutItem", "UpdateItem", "Query")
 
 
 def _answer(tables: Tables, operation: str, request: Item) -> tuple[int, Item]:

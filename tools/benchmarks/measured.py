@@ -6,6 +6,7 @@ ever.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -15,7 +16,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,18 +24,23 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
-    Side = Callable[[], float]
+    T = TypeVar("T")
 
 MODULES = {
-    "insert_one": "insert_metering_record",
-    "insert_many": "insert_metering_records",
-    "list": "list_metering_records",
+    "insert_one": "metering_handlers.insert_metering_record",
+    "insert_many": "metering_handlers.insert_metering_records",
+    "list": "metering_handlers.list_metering_records",
+    "peer": "tools.benchmarks.peer",
 }
-_ROUNDS = 11
+INSERT_ONE = "/insertMeteringRecord/{customerIdentifier+}"
+INSERT_MANY = "/insertMeteringRecords"
+LIST = "/listMeteringRecords/{customerIdentifier+}"
+_ROUNDS = 15
 _WARM_CALLS = 60
 _BULK = 1_000
 _PAGE = 1_000
 _DEEP_PAGE = 100
+_TOTALS = 5_000
 _CUSTOMER = "ExWoL3vTir2"
 _FUNCTION_SECONDS = 27
 _RETRY_AFTER_SECONDS = 5
@@ -64,9 +70,7 @@ def warm_insert_one() -> list[tuple[float, float]]:
     client = _plain_client()
 
     def ours() -> float:
-        events = [
-            _event("POST", f"/insertMeteringRecord/{_new_customer()}", _usage()) for _ in range(_WARM_CALLS)
-        ]
+        events = [_insert_one_event() for _ in range(_WARM_CALLS)]
         return _cpu(lambda: [_call(handler, event) for event in events]) / _WARM_CALLS * 1000
 
     def bare() -> float:
@@ -74,6 +78,38 @@ def warm_insert_one() -> list[tuple[float, float]]:
         return _cpu(lambda: [client.transact_write_items(**call) for call in calls]) / _WARM_CALLS * 1000
 
     return _interleaved(ours, bare)
+
+
+def peer_insert_one() -> dict[str, list[tuple[float, float]]]:
+    """Wall time and CPU of a whole call, and of the peer's; ms."""
+    handlers = _handler("insert_one"), _handler("peer")
+
+    def side(handler: Handler) -> tuple[float, float]:
+        events = [_insert_one_event() for _ in range(_WARM_CALLS)]
+        wall, cpu = time.perf_counter(), time.process_time()
+        for event in events:
+            _call(handler, event)
+        return (
+            (time.perf_counter() - wall) / _WARM_CALLS * 1000,
+            (time.process_time() - cpu) / _WARM_CALLS * 1000,
+        )
+
+    rounds = _interleaved(lambda: side(handlers[0]), lambda: side(handlers[1]))
+    return {
+        measure: [(ours[index], peer[index]) for ours, peer in rounds]
+        for index, measure in enumerate(("wall", "cpu"))
+    }
+
+
+def peer_insert_many() -> list[tuple[float, float]]:
+    """Wall time of one call with 1,000 buyers, and of the peer's; ms."""
+    ours, peer = _handler("insert_many"), _handler("peer")
+
+    def wall(handler: Handler) -> float:
+        event = _insert_many_event(_BULK)
+        return _wall(lambda: _call(handler, event)) * 1000
+
+    return _interleaved(lambda: wall(ours), lambda: wall(peer))
 
 
 def bulk_beside_batch_writer() -> list[tuple[float, float]]:
@@ -97,11 +133,11 @@ def bulk_beside_batch_writer() -> list[tuple[float, float]]:
 
 
 def bulk_beside_ceiling() -> list[tuple[float, float]]:
-    """Records/s of one call with 1,000 buyers, and of bare transactions of 100 of ready-made items."""
+    """Records/s of one call with 1,000 buyers, and the most that boto3 can do with ready-made items."""
     from metering_handlers.record_writer import WRITE_PARALLELISM  # noqa: PLC0415
 
     handler = _handler("insert_many")
-    client = _plain_client()
+    client = _fastest_client(WRITE_PARALLELISM)
 
     def bare() -> float:
         calls = [
@@ -123,7 +159,7 @@ def bulk_growth() -> list[tuple[float, float]]:
     handler = _handler("insert_many")
 
     def cpu(count: int) -> float:
-        event = _event("POST", "/insertMeteringRecords", _buyers(count))
+        event = _insert_many_event(count)
         return _cpu(lambda: _call(handler, event)) / count * 1000
 
     return _interleaved(lambda: cpu(10_000), lambda: cpu(1_000), rounds=5)
@@ -141,10 +177,31 @@ def list_page() -> list[tuple[float, float]]:
         "ConsistentRead": True,
         "Limit": _PAGE,
     }
-    event = _event("GET", f"/listMeteringRecords/{_CUSTOMER}", query={"limit": str(_PAGE)})
+    event = _list_event(limit=str(_PAGE))
     return _interleaved(
         lambda: _cpu(lambda: _call(handler, event)) / _PAGE * 1000,
         lambda: _cpu(lambda: client.query(**query)) / _PAGE * 1000,
+    )
+
+
+def list_totals() -> list[tuple[float, float]]:
+    """CPU of a record in totals by dimension, ms: of a whole call, and of the bare queries."""
+    handler = _handler("list")
+    _fill(_TOTALS)
+    client = _plain_client()
+    pages = client.get_paginator("query")
+    query: dict[str, Any] = {
+        "TableName": os.environ["METERING_TABLE_NAME"],
+        "KeyConditionExpression": "customerIdentifier = :customer",
+        "ExpressionAttributeValues": {":customer": {"S": _CUSTOMER}},
+        "ConsistentRead": True,
+    }
+    event = _list_event(**{"group_by": "dimension", "from": "0", "to": str(2**53 - 1)})
+    if json.loads(_call(handler, event)["body"])["records"] != _TOTALS:
+        raise RuntimeError("the totals do not cover all records")
+    return _interleaved(
+        lambda: _cpu(lambda: _call(handler, event)) / _TOTALS * 1000,
+        lambda: _cpu(lambda: list(pages.paginate(**query))) / _TOTALS * 1000,
     )
 
 
@@ -154,11 +211,7 @@ def list_depth() -> list[tuple[float, float]]:
     _fill(100 * _DEEP_PAGE)
 
     def page(token: str | None) -> dict[str, Any]:
-        return _event(
-            "GET",
-            f"/listMeteringRecords/{_CUSTOMER}",
-            query={"limit": str(_DEEP_PAGE)} | ({"next_token": token} if token else {}),
-        )
+        return _list_event(limit=str(_DEEP_PAGE), **({"next_token": token} if token else {}))
 
     token = None
     for _ in range(99):
@@ -258,9 +311,17 @@ def _plain_client() -> DynamoDBClient:
     return boto3.client("dynamodb")
 
 
+def _fastest_client(max_connections: int) -> DynamoDBClient:
+    """Make the client that does the least for each call."""
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    config = Config(parameter_validation=False, user_agent="benchmark", max_pool_connections=max_connections)
+    return boto3.client("dynamodb", config=config)
+
+
 def _handler(function: str) -> Handler:
-    module = __import__(f"metering_handlers.{MODULES[function]}", fromlist=["lambda_handler"])
-    handler: Handler = module.lambda_handler
+    handler: Handler = importlib.import_module(MODULES[function]).lambda_handler
     return handler
 
 
@@ -272,11 +333,11 @@ def _call(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _insert(handler: Handler, body: object) -> None:
-    _call(handler, _event("POST", "/insertMeteringRecords", body))
+    _call(handler, _event("POST", INSERT_MANY, body=body))
 
 
 def _bulk_rate(handler: Handler) -> float:
-    event = _event("POST", "/insertMeteringRecords", _buyers(_BULK))
+    event = _insert_many_event(_BULK)
     return _BULK / _wall(lambda: _call(handler, event))
 
 
@@ -364,11 +425,17 @@ def _transaction(items: list[dict[str, Any]], *, row: bool = True) -> dict[str, 
 
 
 def _event(
-    method: str, path: str, body: object = None, query: dict[str, str] | None = None
+    method: str,
+    resource: str,
+    customer: str | None = None,
+    *,
+    body: object = None,
+    query: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     headers = {"Content-Type": "application/json", "Host": "api", "User-Agent": "benchmark"}
+    path = resource.replace("{customerIdentifier+}", customer or "")
     return {
-        "resource": path,
+        "resource": resource,
         "path": path,
         "httpMethod": method,
         "headers": headers,
@@ -377,10 +444,11 @@ def _event(
         "multiValueQueryStringParameters": {name: [value] for name, value in query.items()}
         if query
         else None,
-        "pathParameters": None,
+        "pathParameters": {"customerIdentifier": customer} if customer else None,
         "stageVariables": None,
         "requestContext": {
             "requestId": str(uuid.uuid4()),
+            "extendedRequestId": uuid.uuid4().hex[:16],
             "requestTimeEpoch": time.time_ns() // 1_000_000,
             "stage": "prod",
             "path": f"/prod{path}",
@@ -391,7 +459,21 @@ def _event(
     }
 
 
-def _interleaved(ours: Side, reference: Side, rounds: int = _ROUNDS) -> list[tuple[float, float]]:
+def _insert_one_event() -> dict[str, Any]:
+    return _event("POST", INSERT_ONE, _new_customer(), body=_usage())
+
+
+def _insert_many_event(count: int) -> dict[str, Any]:
+    return _event("POST", INSERT_MANY, body=_buyers(count))
+
+
+def _list_event(**query: str) -> dict[str, Any]:
+    return _event("GET", LIST, _CUSTOMER, query=query)
+
+
+def _interleaved(
+    ours: Callable[[], T], reference: Callable[[], T], rounds: int = _ROUNDS
+) -> list[tuple[T, T]]:
     """Measure both sides in turns, after one turn that does not count."""
     ours()
     reference()

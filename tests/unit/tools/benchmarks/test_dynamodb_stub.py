@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tools.benchmarks.dynamodb_stub import StubError, Tables
+from tools.benchmarks.dynamodb_stub import StubError, Tables, WriteLimits
 
 
 def record(customer: str, timestamp: int) -> dict[str, Any]:
@@ -109,3 +109,60 @@ def test_a_batch_overwrites_without_asking() -> None:
     }
 
     assert timestamps(query(tables)) == [1]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pending(customer: str, timestamp: int) -> dict[str, Any]:
+    return put(record(customer, timestamp) | {"metering_pending": {"S": "true"}})
+
+
+def codes_of(error: StubError) -> list[str]:
+    reasons = error.members["CancellationReasons"]
+    assert isinstance(reasons, list)
+    return [reason["Code"] for reason in reasons]
+
+
+def test_the_index_takes_1000_units_a_second_of_all_customers_together() -> None:
+    clock = Clock()
+    tables = Tables(WriteLimits(clock))
+    written = attempts = 0
+
+    with pytest.raises(StubError, match="TransactionCanceledException"):
+        transact(tables, "first", pending("c", 0))
+    for millisecond in range(1, 2_001):
+        clock.now = millisecond / 1_000
+        for _ in range(3):
+            attempts += 1
+            try:
+                transact(tables, str(attempts), pending(f"c{attempts}", 0))
+            except StubError as error:
+                assert codes_of(error) == ["ThrottlingError"]  # noqa: PT017 - some are to succeed
+            else:
+                written += 1
+
+    assert 1_990 <= written <= 2_010
+
+
+def test_a_cancelled_transaction_uses_up_what_it_has_prepared() -> None:
+    clock = Clock()
+    tables = Tables(WriteLimits(clock))
+    with pytest.raises(StubError):
+        transact(tables, "1", *(put(record("c", number)) for number in range(100)))
+
+    clock.now = 0.05
+    with pytest.raises(StubError) as caught:
+        transact(tables, "2", *(put(record("c", number)) for number in range(100)))
+    assert set(codes_of(caught.value)) == {"None", "ThrottlingError"}
+    clock.now = 0.1
+    with pytest.raises(StubError):
+        transact(tables, "3", *(put(record("c", number)) for number in range(100)))
+
+    clock.now = 0.25
+    transact(tables, "4", *(put(record("c", number)) for number in range(100)))
