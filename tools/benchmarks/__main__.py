@@ -63,6 +63,7 @@ def main() -> None:
             "bulk.growth": _beside("bulk_growth", "ms CPU a record", environment),
             "bulk.memory": _bulk_memory(environment),
             "list.page": _beside("list_page", "ms CPU a record", environment),
+            "list.totals": _beside("list_totals", "ms CPU a record", environment),
             "list.depth": _beside("list_depth", "ms", environment),
             "package.size": _result([(_bytes_in(shipped), _bytes_in(full))], "bytes"),
             **_limits(environment),
