@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from metering_handlers.listing import page_of
 from metering_handlers.metering_table import Batch
+from metering_handlers.models import RecordStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from metering_handlers.listing import Page
@@ -59,6 +63,26 @@ def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda() -> Non
     assert 5_000_000 < sent(first) < LAMBDA_LIMIT
     assert first.last_timestamp == str(len(first.records) - 1)
     assert len(page(items[len(first.records) :]).records) == len(first.records)
+
+
+def test_a_full_page_reads_no_further() -> None:
+    def batches() -> Iterator[Batch]:
+        yield Batch([failed(0, []), failed(1, [])], "1")
+        raise AssertionError("read after the page was full")
+
+    full = page_of(batches(), status=None, limit=2, remaining_ms=lambda: 29_000)
+
+    assert (len(full.records), full.last_timestamp) == (2, "1")
+
+
+def test_a_page_ends_when_the_time_would_not_allow_another_read() -> None:
+    def batches() -> Iterator[Batch]:
+        yield Batch([], "7")
+        raise AssertionError("read without the time for it")
+
+    cut = page_of(batches(), status=RecordStatus.FAILED, limit=2, remaining_ms=lambda: ATTEMPT_BUDGET_MS - 1)
+
+    assert (cut.records, cut.last_timestamp) == ([], "7")
 
 
 def test_text_that_grows_in_lambdas_answer_is_counted_as_it_is_sent() -> None:

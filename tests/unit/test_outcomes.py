@@ -149,6 +149,13 @@ def test_text_that_is_not_json_is_shown_as_it_is_stored() -> None:
     assert outcome_of(marked('"{\\"Results\\": ["')).metering_response == '{"Results": ['
 
 
+def test_text_that_python_may_parse_but_not_serialize_again_is_not_parsed() -> None:
+    """Python 3.13 parses 9,998 arrays within each other, and serializes 9,997."""
+    text = "[" * 600 + "]" * 600
+
+    assert outcome_of(marked(text)).metering_response == text
+
+
 @pytest.mark.parametrize(
     "results", [["Success", "DuplicateRecord"], ["DuplicateRecord", "Success"], ["Success", "Success"]]
 )
