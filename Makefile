@@ -81,15 +81,15 @@ synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 	@$(CDK) synth $(ARGS)
 
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
-	@$(PYTHON) -m infra.preflight
+	@$(PYTHON) -m infra.preflight deploy $(ARGS)
 	@$(CDK) deploy --require-approval=any-change $(IMPORT_KEPT) $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
-	@$(PYTHON) -m infra.preflight
+	@$(PYTHON) -m infra.preflight diff $(ARGS)
 	@$(CDK) diff $(IMPORT_KEPT) $(ARGS)
 
 destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; tables and logs stay
-	@$(PYTHON) -m infra.preflight
+	@$(PYTHON) -m infra.preflight destroy $(ARGS)
 	@$(CDK) destroy $(ARGS)
 	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed; make deploy finds the tables again.'
 

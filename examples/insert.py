@@ -1,7 +1,8 @@
 """Report two buyers' usage from Python, and list what is stored of one.
 
-Needs botocore (``pip install botocore``). ``METERING_API_URL`` is the API's URL, as the deployment prints it;
-credentials and region come from where all AWS tools look for them.
+Needs botocore (``pip install "botocore[crt]"``; crt is for the credentials of ``aws login``).
+``METERING_API_URL`` is the API's URL, as the deployment prints it; credentials and region come from where all
+AWS tools look for them.
 """
 
 from __future__ import annotations

@@ -1,55 +1,86 @@
-"""``python -m infra.preflight``: whether this account can be deployed to, said in a sentence if it cannot."""
+"""``python -m infra.preflight deploy|diff|destroy``: check the account before the CDK CLI is run.
+
+The further arguments are those of the CDK CLI, so that profile and context are the ones that it will use.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.config import Config
+from infra.metering_table_check import metering_table_problem
+from infra.target_account import TargetAccount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _BOOTSTRAP_VERSION = "/cdk-bootstrap/hnb659fds/version"
 """The parameter that ``cdk bootstrap`` leaves (AWS CDK, default synthesizer)."""
-_CONTEXT_FILE = Path(__file__).parents[1] / "cdk.context.json"
 
 
 class NotReadyError(Exception):
-    """The account cannot be deployed to; the message says what to do."""
+    """The CDK CLI would fail, or would deploy what cannot work; the message says what to do."""
 
 
-def check() -> None:
-    """Check configuration, credentials and bootstrap.
+def check(command: str, arguments: Sequence[str]) -> None:
+    """Check configuration, credentials, bootstrap and, unless the stack is to be deleted, the metering table.
+
+    What the credentials may not look at is not checked.
+
+    Parameters
+    ----------
+    command : str
+        The command of the CDK CLI: ``deploy``, ``diff`` or ``destroy``.
+    arguments : Sequence[str]
+        Its arguments.
 
     Raises
     ------
     NotReadyError
-        If something is missing.
+        If something is missing or wrong.
     """
     try:
-        config = Config.from_context(json.loads(_CONTEXT_FILE.read_text()).get("params"))
+        target = TargetAccount.from_arguments(arguments)
     except (OSError, ValueError) as error:
         raise NotReadyError(str(error)) from error
-    region = config.aws_region_name
-    session = boto3.Session(region_name=region)
+    except BotoCoreError as error:
+        raise NotReadyError(f"{error}. Name a profile of your AWS configuration.") from error
+    account = _account_id(target)
+    _check_bootstrap(target, account)
+    if command != "destroy" and not target.config.create_metering_table:
+        problem = metering_table_problem(target.session, target.config)
+        if problem:
+            raise NotReadyError(f"{problem} (AWS account {account})")
+
+
+def _account_id(target: TargetAccount) -> str:
     try:
-        if session.get_credentials() is None:
+        if target.session.get_credentials() is None:
             raise NotReadyError(
-                "No AWS credentials were found. Log in (aws login, aws sso login), or set AWS_PROFILE."
+                "No AWS credentials were found. Log in (aws login, aws sso login), or name a profile: "
+                'ARGS="--profile NAME", or AWS_PROFILE.'
             )
-        account = session.client("sts").get_caller_identity()["Account"]
+        account: str = target.session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
         raise NotReadyError(
-            f"The AWS credentials were not accepted: {error} Log in again, or set AWS_PROFILE."
+            f"The AWS credentials were not accepted: {error} Log in again, or name another profile: "
+            'ARGS="--profile NAME", or AWS_PROFILE.'
         ) from error
+    return account
+
+
+def _check_bootstrap(target: TargetAccount, account: str) -> None:
+    ssm = target.session.client("ssm")
     try:
-        session.client("ssm").get_parameter(Name=_BOOTSTRAP_VERSION)
-    except session.client("ssm").exceptions.ParameterNotFound as error:
+        ssm.get_parameter(Name=_BOOTSTRAP_VERSION)
+    except ssm.exceptions.ParameterNotFound as error:
+        region = target.config.aws_region_name
+        profile = f" --profile {target.profile}" if target.profile else ""
         raise NotReadyError(
             f"Account {account} is not prepared for the CDK in {region}. Do it once, with: "
-            f"node_modules/.bin/cdk bootstrap aws://{account}/{region}"
+            f"node_modules/.bin/cdk bootstrap aws://{account}/{region}{profile}"
         ) from error
     except (BotoCoreError, ClientError):
         # Who may deploy need not be allowed to read the parameter; the CDK will say what it lacks.
@@ -58,6 +89,6 @@ def check() -> None:
 
 if __name__ == "__main__":
     try:
-        check()
+        check(sys.argv[1], sys.argv[2:])
     except NotReadyError as not_ready:
         sys.exit(f"error: {not_ready}")

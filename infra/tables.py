@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 
+from infra.metering_schema import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
+
 if TYPE_CHECKING:
     from constructs import Construct
 
+_TYPES = {"S": dynamodb.AttributeType.STRING, "N": dynamodb.AttributeType.NUMBER}
 _RECOVERABLE = dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True)
 
 
@@ -65,14 +68,19 @@ class SandboxMeteringTable(dynamodb.Table):
             scope,
             construct_id,
             table_name=table_name,
-            partition_key=dynamodb.Attribute(name="customerIdentifier", type=dynamodb.AttributeType.STRING),
-            sort_key=dynamodb.Attribute(name="create_timestamp", type=dynamodb.AttributeType.NUMBER),
+            partition_key=_attribute(PARTITION_KEY),
+            sort_key=_attribute(SORT_KEY),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             point_in_time_recovery_specification=_RECOVERABLE,
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
             removal_policy=RemovalPolicy.RETAIN,
         )
         self.add_global_secondary_index(
-            index_name="PendingMeteringRecordsIndex",
-            partition_key=dynamodb.Attribute(name="metering_pending", type=dynamodb.AttributeType.STRING),
+            index_name=PENDING_INDEX,
+            partition_key=_attribute(PENDING_INDEX_KEY),
         )
+
+
+def _attribute(key: tuple[str, str]) -> dynamodb.Attribute:
+    name, type_code = key
+    return dynamodb.Attribute(name=name, type=_TYPES[type_code])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from infra.metering_schema import PENDING_INDEX
 from infra.operations.metrics import PERIOD, count_of, records_marked
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ _THIRD = 8
 _HALF = 12
 _WHOLE = 24
 _HEIGHT = 6
-_PENDING_INDEX = "PendingMeteringRecordsIndex"
 
 
 def create_dashboard(
@@ -59,7 +59,7 @@ def create_dashboard(
         )
         for label, index in (
             ("table", {}),
-            ("index of pending records", {"GlobalSecondaryIndexName": _PENDING_INDEX}),
+            ("index of pending records", {"GlobalSecondaryIndexName": PENDING_INDEX}),
         )
     ]
     inserted = count_of(scope, "RecordsInserted", "inserted")
