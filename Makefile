@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo local test test-unit test-faults test-contract test-report test-integration bench \
-	openapi docs lint format lock synth deploy diff destroy
+	openapi docs lint format lock synth deploy verify diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -83,6 +83,9 @@ synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
 	@$(PYTHON) -m infra.preflight deploy $(ARGS)
 	@$(CDK) deploy --require-approval=any-change $(IMPORT_KEPT) $(ARGS)
+
+verify: $(VENV_READY) ## Check what is deployed, without writing a billable record
+	@$(PYTHON) -m infra.verify $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
 	@$(PYTHON) -m infra.preflight diff $(ARGS)

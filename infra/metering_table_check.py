@@ -32,8 +32,14 @@ def metering_table_problem(session: boto3.Session, config: Config) -> str | None
     Returns
     -------
     str | None
-        A sentence that says what to do; None if nothing is wrong, or if nothing is known because the
-        credentials may not describe tables.
+        A sentence that says what to do; None if nothing is wrong.
+
+    Raises
+    ------
+    ClientError
+        If the credentials may not describe the table.
+    BotoCoreError
+        If DynamoDB cannot be reached.
     """
     name, region = config.metering_table_name, config.aws_region_name
     client = session.client("dynamodb")
@@ -51,8 +57,6 @@ def metering_table_problem(session: boto3.Session, config: Config) -> str | None
             "params.metering_table_name to the name its stack gave the table; in a sandbox without the "
             "quickstart, set params.create_metering_table to true."
         )
-    except (BotoCoreError, ClientError):
-        return None
     return _schema_problem(table, name) or _key_problem(session, table, config)
 
 

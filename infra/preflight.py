@@ -50,9 +50,7 @@ def check(command: str, arguments: Sequence[str]) -> None:
     account = _account_id(target)
     _check_bootstrap(target, account)
     if command != "destroy" and not target.config.create_metering_table:
-        problem = metering_table_problem(target.session, target.config)
-        if problem:
-            raise NotReadyError(f"{problem} (AWS account {account})")
+        _check_metering_table(target, account)
 
 
 def _account_id(target: TargetAccount) -> str:
@@ -85,6 +83,16 @@ def _check_bootstrap(target: TargetAccount, account: str) -> None:
     except (BotoCoreError, ClientError):
         # Who may deploy need not be allowed to read the parameter; the CDK will say what it lacks.
         return
+
+
+def _check_metering_table(target: TargetAccount, account: str) -> None:
+    try:
+        problem = metering_table_problem(target.session, target.config)
+    except (BotoCoreError, ClientError):
+        # Who may deploy need not be allowed to describe the table.
+        return
+    if problem:
+        raise NotReadyError(f"{problem} (AWS account {account})")
 
 
 if __name__ == "__main__":

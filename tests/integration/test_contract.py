@@ -49,7 +49,7 @@ def test_the_deployed_api_keeps_its_contract(  # noqa: PLR0917 - what the cases 
         f"--report-json-path={report_file}",
     ]
     python_path = f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"
-    environment = os.environ | {"AWS_REGION": api.region, "PYTHONPATH": python_path}
+    environment = os.environ | api.caller_variables | {"PYTHONPATH": python_path}
 
     # What it has tried is worth reading, whether or not it has found something.
     with capsys.disabled():

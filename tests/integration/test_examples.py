@@ -34,7 +34,7 @@ EACH = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def run(command: list[str], api: Api, **variables: str) -> str:
     finished = subprocess.run(  # noqa: S603 - the project's own examples
         command,
-        env=os.environ | {"METERING_API_URL": api.api_url, "AWS_REGION": api.region} | variables,
+        env=os.environ | api.caller_variables | {"METERING_API_URL": api.api_url} | variables,
         capture_output=True,
         text=True,
         check=False,
@@ -120,9 +120,9 @@ def test_an_example_signs_each_attempt_when_it_is_sent(busy_api: BusyApi, comman
             metering_table="",
             aws_endpoint_url="",
             stack_name="",
+            access_key_id="test",
+            secret_access_key="test",  # noqa: S106 - opens nothing
         ),
-        AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - opens nothing
         NO_PROXY="127.0.0.1",
     )
 

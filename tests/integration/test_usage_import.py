@@ -1,6 +1,7 @@
 """A spreadsheet's usage, imported into the deployed API by the program as its users run it."""
 
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -34,6 +35,7 @@ def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.Completed
     return subprocess.run(  # noqa: S603 - this very program
         [sys.executable, "-m", "usage", "import", str(path), "--api-url", api.api_url, "--json", *arguments],
         cwd=PROJECT,
+        env=os.environ | api.caller_variables,
         capture_output=True,
         text=True,
         timeout=PROGRAM_SECONDS,

@@ -27,7 +27,7 @@ from tests.unit.usage.metering_items import answered, billed, failed_with, pendi
 from tools.local_cloud.api_client import send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
@@ -279,17 +279,21 @@ def keep(api: Api, customer: str) -> None:
 
 def run_report(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     where = ("--table", api.metering_table, "--region", api.region, "--read-capacity", "100000")
-    return run_program("report", *where, *arguments)
+    return run_program(os.environ, "report", *where, *arguments)
 
 
 def run_import(api: Api, path: Path) -> subprocess.CompletedProcess[str]:
-    return run_program("import", str(path), "--api-url", api.api_url, "--import-id", "failed-today")
+    environment = os.environ | api.caller_variables
+    return run_program(
+        environment, "import", str(path), "--api-url", api.api_url, "--import-id", "failed-today"
+    )
 
 
-def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_program(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this very program
         [sys.executable, "-m", "usage", *arguments],
         cwd=PROJECT,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=PROGRAM_SECONDS,

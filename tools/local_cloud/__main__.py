@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.example_requests import CUSTOMER, INSERT_MANY_FILE, INSERT_ONE_FILE
-from tools.local_cloud.cloud import ACCESS_KEY, MINISTACK_LOG, SECRET_KEY, local_cloud
+from tools.local_cloud.cloud import MINISTACK_LOG, local_cloud
 from tools.local_cloud.demo import run_demo
 from tools.local_cloud.deploy import API_FILE, Api, api_file, deploy, only_api_up, read_config
 from tools.local_cloud.steps import StepError, say, shown
@@ -67,7 +67,8 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 
 def _stay_up(api: Api) -> None:
     curl = (
-        f'curl --aws-sigv4 "aws:amz:{api.region}:execute-api" --user {ACCESS_KEY}:{SECRET_KEY}'
+        f'curl --aws-sigv4 "aws:amz:{api.region}:execute-api"'
+        f" --user {api.access_key_id}:{api.secret_access_key}"
         " -H 'Content-Type: application/json'"
     )
     say("\nThe API is up. In another terminal:\n")

@@ -12,8 +12,6 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tools.local_cloud.cloud import ACCESS_KEY, SECRET_KEY
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -101,7 +99,8 @@ def send(  # noqa: PLR0913 - the parts of a request
     if body is not None and "Content-Type" not in request.headers:
         request.headers["Content-Type"] = "application/json"
     if signed:
-        SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", api.region).add_auth(request)
+        credentials = Credentials(api.access_key_id, api.secret_access_key)
+        SigV4Auth(credentials, "execute-api", api.region).add_auth(request)
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_seconds)
     try:

@@ -48,6 +48,9 @@ class Api:
         Where the AWS APIs of this cloud answer.
     stack_name : str
         The name of the stack.
+    access_key_id, secret_access_key : str
+        Keys of an IAM user who may call this API and do nothing else. MiniStack verifies its signatures, and
+        not those of its own key.
     """
 
     api_url: str
@@ -55,6 +58,17 @@ class Api:
     metering_table: str
     aws_endpoint_url: str
     stack_name: str
+    access_key_id: str
+    secret_access_key: str
+
+    @property
+    def caller_variables(self) -> dict[str, str]:
+        """The environment variables by which AWS tools sign as that user."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_REGION": self.region,
+        }
 
 
 def read_config() -> Config:
@@ -135,12 +149,15 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack serves that at this path.
     url = urlsplit(outputs["ApiUrl"])
     api_id = url.netloc.partition(".")[0]
+    access_key_id, secret_access_key = _create_caller(cloud.region, api_id)
     return Api(
         api_url=f"{cloud.endpoint_url}/_aws/execute-api/{api_id}{url.path.rstrip('/')}",
         region=cloud.region,
         metering_table=config.metering_table_name,
         aws_endpoint_url=cloud.endpoint_url,
         stack_name=config.stack_name,
+        access_key_id=access_key_id,
+        secret_access_key=secret_access_key,
     )
 
 
@@ -215,6 +232,22 @@ def _create_table(name: str) -> None:
     dynamodb = boto3.client("dynamodb")
     dynamodb.create_table(TableName=name, **definition)
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+def _create_caller(region: str, api_id: str) -> tuple[str, str]:
+    """Create an IAM user as docs/api.md tells sellers to, and return its access key and secret."""
+    iam = boto3.client("iam")
+    name = f"caller-of-{api_id}"
+    iam.create_user(UserName=name)
+    statement = {
+        "Effect": "Allow",
+        "Action": "execute-api:Invoke",
+        "Resource": f"arn:aws:execute-api:{region}:{_ACCOUNT}:{api_id}/prod/*",
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.put_user_policy(UserName=name, PolicyName="call-the-api", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
 
 
 @contextmanager

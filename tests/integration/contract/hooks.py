@@ -18,7 +18,6 @@ from botocore.credentials import Credentials
 from hypothesis import strategies as st
 
 from metering_handlers.models import MAX_IDEMPOTENCY_KEY_LENGTH, NOT_WITH_GROUP_BY
-from tools.local_cloud.cloud import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from schemathesis import Case, HookContext, Response
@@ -35,8 +34,9 @@ records takes the local cloud seconds, where DynamoDB takes milliseconds."""
 class Signature(requests.auth.AuthBase):
     """AWS Signature Version 4 over a request as it goes out."""
 
-    def __init__(self, region: str) -> None:
-        self._signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), "execute-api", region)
+    def __init__(self) -> None:
+        credentials = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        self._signer = SigV4Auth(credentials, "execute-api", os.environ["AWS_REGION"])
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         signed = AWSRequest(
@@ -48,7 +48,7 @@ class Signature(requests.auth.AuthBase):
 
 
 schemathesis.auth.set_from_requests(  # type: ignore[attr-defined] # documented, but put there at run time
-    Signature(os.environ["AWS_REGION"])
+    Signature()
 )
 
 # Epoch milliseconds begin in 1970; JSON Schema has no earliest date.

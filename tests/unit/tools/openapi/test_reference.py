@@ -83,6 +83,8 @@ def say_where(api_file: Path, port: int) -> None:
         "metering_table": "t",
         "aws_endpoint_url": url,
         "stack_name": "stack",
+        "access_key_id": "caller",
+        "secret_access_key": "secret",
     }
     api_file.write_text(json.dumps(api))
 
@@ -106,7 +108,7 @@ def test_a_call_reaches_the_api_signed_and_its_answer_comes_back(
         "/prod/insertMeteringRecord/arn%3Aaws%3Alicense%2Flic-1?x=1",
         b'{"a":1}',
     )
-    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=test/")
+    assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=caller/")
     assert headers["Idempotency-Key"] == "k"
     assert "Cookie" not in headers
     assert (answer.status, answer.headers["Retry-After"], body) == (503, "5", b"{}")

@@ -1,0 +1,232 @@
+"""A deployed stack and its API, as ``make verify`` finds and calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Self
+
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import ClientError
+
+from infra.config import Authorization
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.credentials import Credentials
+
+    from infra.target_account import TargetAccount
+
+_TIMEOUT_SECONDS = (5, 35)
+"""To connect, and to answer: API Gateway itself gives up after 29 s."""
+_ADVICE = {
+    403: "May your identity call execute-api:Invoke, and is this machine in params.allowed_cidrs?",
+    404: "Check METERING_API_URL.",
+    429: "The throttle or the key's quota is used up; try later.",
+}
+_SERVER_ERROR = "See ServerErrors in docs/operations.md."
+
+
+class FailedError(Exception):
+    """Something is not as it should be; the message says what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployed stack.
+
+    Parameters
+    ----------
+    target : TargetAccount
+        Account, region and configuration.
+    api_url : str
+        URL of the API, without a slash at its end.
+    credentials : Credentials | None
+        What to sign with, where callers have to sign.
+    authorization_headers : Mapping[str, str]
+        The API key, where callers need one.
+    resources : Mapping[str, Mapping[str, str]]
+        Physical id by logical id, for each CloudFormation type.
+    """
+
+    target: TargetAccount
+    api_url: str
+    credentials: Credentials | None
+    authorization_headers: Mapping[str, str]
+    resources: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def find(cls, target: TargetAccount) -> Self:
+        """Find the stack by its name, and the API by the stack's outputs.
+
+        Parameters
+        ----------
+        target : TargetAccount
+            Where it was deployed, and how.
+
+        Raises
+        ------
+        FailedError
+            If there is no such stack, or if it is incomplete.
+        """
+        config, session = target.config, target.session
+        cloudformation = session.client("cloudformation")
+        try:
+            (stack,) = cloudformation.describe_stacks(StackName=config.stack_name)["Stacks"]
+            pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=config.stack_name)
+            summaries = [summary for page in pages for summary in page["StackResourceSummaries"]]
+        except ClientError as error:
+            raise FailedError(
+                f"The stack {config.stack_name} cannot be found in {config.aws_region_name}: {error} "
+                "Deploy it first (make deploy), or give the same ARGS as at its deployment."
+            ) from error
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        if "ApiUrl" not in outputs:
+            raise FailedError(f"The stack {config.stack_name} is in {stack['StackStatus']}: deploy it again.")
+        resources: dict[str, dict[str, str]] = {}
+        for summary in summaries:
+            ids = resources.setdefault(summary["ResourceType"], {})
+            ids[summary["LogicalResourceId"]] = summary.get("PhysicalResourceId", "")
+        headers: dict[str, str] = {}
+        if config.authorization is Authorization.API_KEY:
+            headers["x-api-key"] = session.client("apigateway").get_api_key(
+                apiKey=outputs["ApiKeyId"], includeValue=True
+            )["value"]
+        return cls(
+            target=target,
+            api_url=(os.environ.get("METERING_API_URL") or outputs["ApiUrl"]).rstrip("/"),
+            credentials=session.get_credentials() if config.authorization is Authorization.IAM else None,
+            authorization_headers=headers,
+            resources=resources,
+        )
+
+    def physical_id(self, resource_type: str, construct: str) -> str:
+        """Find a resource by its CloudFormation type and the beginning of its logical id.
+
+        Raises
+        ------
+        FailedError
+            If the stack has no such resource.
+        """
+        for logical_id, physical_id in self.resources.get(resource_type, {}).items():
+            if logical_id.startswith(construct):
+                return physical_id
+        raise FailedError(f"The stack has no {construct}. Deploy again (make deploy).")
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        payload: object = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        authorized: bool = True,
+    ) -> requests.Response:
+        """Call the API.
+
+        Parameters
+        ----------
+        method : str
+            HTTP method.
+        path : str
+            Path below the API's URL, from its slash on, percent-encoded.
+        payload : object
+            What the body's JSON says; None for a request without body.
+        headers : Mapping[str, str] | None
+            Further headers.
+        authorized : bool
+            Whether to sign the request, or to send the API key.
+
+        Raises
+        ------
+        FailedError
+            If no answer came.
+        """
+        body = None if payload is None else json.dumps(payload)
+        sent_headers = {} if body is None else {"Content-Type": "application/json"}
+        if authorized:
+            sent_headers |= self.authorization_headers
+        sent_headers |= headers or {}
+        request = AWSRequest(method, f"{self.api_url}{path}", headers=sent_headers, data=body)
+        if authorized and self.credentials:
+            region = self.target.config.aws_region_name
+            SigV4Auth(self.credentials, "execute-api", region).add_auth(request)
+        try:
+            return requests.request(
+                method,
+                f"{self.api_url}{path}",
+                data=body,
+                headers=dict(request.headers.items()),
+                timeout=_TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise FailedError(
+                f"{self.api_url} does not answer ({type(error).__name__}). Check the URL, DNS and proxies."
+            ) from error
+
+    def list_records(self, path_identifier: str) -> list[object]:
+        """List a customer's records.
+
+        Parameters
+        ----------
+        path_identifier : str
+            The customer identifier, percent-encoded.
+
+        Raises
+        ------
+        FailedError
+            If the answer is not a list of records.
+        """
+        response = self.send("GET", f"/listMeteringRecords/{path_identifier}")
+        expect(response, HTTPStatus.OK)
+        records = members(response).get("records")
+        if not isinstance(records, list):
+            raise FailedError(f"{self.api_url} does not answer as this API does; check the URL.")
+        return records
+
+
+def members(response: requests.Response) -> dict[str, object]:
+    """Return the members of an answer that is a JSON object; of any other answer, none."""
+    try:
+        document: object = response.json()
+    except requests.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def expect(response: requests.Response, status: HTTPStatus, problem: str | None = None) -> None:
+    """Check an answer.
+
+    Parameters
+    ----------
+    response : Response
+        The answer.
+    status : HTTPStatus
+        The status that it should have.
+    problem : str | None
+        Stable name of the problem that it should hold, if it should.
+
+    Raises
+    ------
+    FailedError
+        If the answer is another one.
+    """
+    answer = members(response)
+    if response.status_code != status:
+        advice = _SERVER_ERROR if response.status_code >= 500 else _ADVICE.get(response.status_code, "")
+        detail = answer.get("detail") or answer.get("message") or response.reason
+        raise FailedError(
+            f"The API answered {response.status_code} instead of {status.value}: {detail} {advice}".rstrip()
+        )
+    is_problem = response.headers.get("Content-Type") == "application/problem+json"
+    if problem and not (is_problem and str(answer.get("type")).endswith(f":{problem}")):
+        raise FailedError(
+            f"The API answered {status.value}, but not with the problem {problem}. Is something else "
+            "deployed at this URL? Deploy again (make deploy)."
+        )

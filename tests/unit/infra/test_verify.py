@@ -1,0 +1,169 @@
+"""``make verify`` where something else answers, and what it says of TLS 1.1.
+
+tests/integration/test_verify.py has the rest: deployments that work, and that were broken on purpose.
+"""
+
+import json
+import shutil
+import ssl
+import subprocess
+import threading
+import warnings
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from moto import mock_aws
+
+from infra.deployment import Deployment
+from infra.target_account import TargetAccount
+from infra.verify import main
+
+OPENSSL = shutil.which("openssl")
+
+
+class CheerfulHandler(BaseHTTPRequestHandler):
+    """Answers everything with 200 and an empty object."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_POST = do_GET  # noqa: N815 - the name that the base class calls
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Keep quiet."""
+
+
+@pytest.fixture(autouse=True)
+def account() -> Iterator[None]:
+    with mock_aws(config={"core": {"passthrough": {"urls": [r"https?://127\.0\.0\.1.*"]}}}):
+        yield
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext | None = None) -> ThreadingHTTPServer:
+    """Start a server, and let the stack have nothing but its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CheerfulHandler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever).start()
+    scheme = "https" if context else "http"
+
+    def find(target: TargetAccount) -> Deployment:
+        return Deployment(
+            target=target,
+            api_url=f"{scheme}://127.0.0.1:{server.server_port}",
+            credentials=target.session.get_credentials(),
+            authorization_headers={},
+            resources={},
+        )
+
+    monkeypatch.setattr(Deployment, "find", find)
+    return server
+
+
+def verify(capsys: pytest.CaptureFixture[str], **params: object) -> tuple[int, dict[str, str]]:
+    """Return the exit code, and what is said of each check by its title."""
+    configured = {"aws_region_name": "us-east-1", "metering_table_name": "records"} | params
+    code = main(["--context", f"params={json.dumps(configured)}"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[0] in "✓✗-"]
+    return code, {line[2:].partition(":")[0]: line for line in lines}
+
+
+def test_a_program_that_answers_anything_with_200_passes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(monkeypatch) as server:
+        code, lines = verify(capsys, create_metering_table=True)
+        server.shutdown()
+
+    tls = lines.pop("TLS 1.1 is refused")
+    assert code == 1
+    assert "not https" in tls
+    assert len(lines) == 9
+    for line in lines.values():
+        assert line.startswith("✗"), line
+    assert "200 instead of 403" in lines["A call without authorization is refused with a problem"]
+    assert "does not answer as this API does" in lines["A customer that does not exist has an empty list"]
+
+
+def test_an_api_that_cannot_be_reached_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(monkeypatch) as server:
+        server.shutdown()
+
+    _, lines = verify(capsys)
+
+    assert (
+        "does not answer (ConnectionError). Check the URL"
+        in lines["A customer that does not exist has an empty list"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "title", "reason"),
+    [
+        ({"log_level": "ERROR"}, "A request's log line is found by its id", 'log_level is "ERROR"'),
+        (
+            {"authorization": "NONE", "allowed_cidrs": ["203.0.113.0/24"]},
+            "A call without authorization is refused with a problem",
+            "the network decides",
+        ),
+        ({}, "An insert and its repeat write one record", "would be billed"),
+    ],
+)
+def test_what_the_configuration_rules_out_is_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    params: dict[str, object],
+    title: str,
+    reason: str,
+) -> None:
+    with serve(monkeypatch) as server:
+        _, lines = verify(capsys, **params)
+        server.shutdown()
+
+    assert lines[title].startswith("-")
+    assert reason in lines[title]
+
+
+@pytest.mark.parametrize(("oldest", "sign"), [("TLSv1_1", "✗"), ("TLSv1_2", "✓")])
+@pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed, which makes the certificate")
+def test_the_oldest_tls_version_that_the_api_takes_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    oldest: str,
+    sign: str,
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(  # noqa: S603 - found on the path
+        [
+            *(str(OPENSSL), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-out", str(certificate), "-keyout", str(key)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion[oldest]
+    context.set_ciphers("ALL:@SECLEVEL=0")
+
+    with serve(monkeypatch, context) as server:
+        _, lines = verify(capsys)
+        server.shutdown()
+
+    line = lines["TLS 1.1 is refused"]
+    if "does not speak TLS 1.1" in line:
+        pytest.skip(line)
+    assert line.startswith(sign)
