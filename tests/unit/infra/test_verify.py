@@ -23,17 +23,24 @@ from infra.verify import main
 OPENSSL = shutil.which("openssl")
 
 
-class CheerfulHandler(BaseHTTPRequestHandler):
-    """Answers everything with 200 and an empty object."""
+class StubbornApi(ThreadingHTTPServer):
+    """Answers each method always the same, with 200 and an empty object at first."""
 
-    protocol_version = "HTTP/1.1"
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), StubbornApiHandler)
+        self.answers = {"GET": (200, b"{}"), "POST": (200, b"{}")}
+
+
+class StubbornApiHandler(BaseHTTPRequestHandler):
+    server: StubbornApi
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
+        status, body = self.server.answers[self.command]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(body)
 
     do_POST = do_GET  # noqa: N815 - the name that the base class calls
 
@@ -47,9 +54,9 @@ def account() -> Iterator[None]:
         yield
 
 
-def serve(monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext | None = None) -> ThreadingHTTPServer:
+def serve(monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext | None = None) -> StubbornApi:
     """Start a server, and let the stack have nothing but its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), CheerfulHandler)
+    server = StubbornApi()
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever).start()
@@ -91,6 +98,34 @@ def test_a_program_that_answers_anything_with_200_passes_nothing(
         assert line.startswith("✗"), line
     assert "200 instead of 403" in lines["A call without authorization is refused with a problem"]
     assert "does not answer as this API does" in lines["A customer that does not exist has an empty list"]
+
+
+def test_a_refusal_that_is_not_a_problem_is_not_this_apis(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(monkeypatch) as server:
+        server.answers["GET"] = (403, b"Forbidden")
+        _, lines = verify(capsys)
+        server.shutdown()
+
+    line = lines["A call without authorization is refused with a problem"]
+    assert "answered 403, but not with the problem forbidden" in line
+    assert (
+        "May your identity call execute-api:Invoke"
+        in lines["A customer that does not exist has an empty list"]
+    )
+
+
+def test_an_api_that_forgets_requests_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(monkeypatch) as server:
+        server.answers["GET"] = (200, b'{"records": [{}]}')
+        _, lines = verify(capsys, create_metering_table=True)
+        server.shutdown()
+
+    assert "did not answer as a replay" in lines["An insert and its repeat write one record"]
+    assert "does not exist has records" in lines["A customer that does not exist has an empty list"]
 
 
 def test_an_api_that_cannot_be_reached_is_told_in_a_sentence(
