@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
+from metering_handlers.outcomes import UNKNOWN, UNPROCESSED
 from usage.usage_file import HEADER, UsageLine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from decimal import Decimal
     from typing import TextIO
 
-    from usage.report import Quantity
 
 # UsageRecordResult, BatchMeterUsage's errors, and BatchMeterUsageResult in the AWS Marketplace Metering
 # Service API Reference.
 REFUSED = {
     "CustomerNotSubscribed": "The customer has no active agreement for this product, or the identifier is"
     " wrong. Sent again, it fails again until the customer subscribes.",
-    "Unprocessed": "AWS took the call, but not this usage. Send it again.",
+    UNPROCESSED: "AWS took the call, but not this usage. Send it again.",
     "InvalidUsageDimensionException": "A dimension in the customer's call is none of the product's, so"
     " that all of the call was refused. Correct the dimension, then send the usage again.",
     "InvalidCustomerIdentifierException": "AWS Marketplace has no such customer. Correct the identifier.",
@@ -41,7 +42,7 @@ REFUSED = {
 DOUBTFUL = {
     "DuplicateRecord": "AWS has billed another quantity of this dimension for the same hour, and that may"
     " include this record. Look before you send it again.",
-    "Unknown": "The record does not say why. Look what AWS has billed before you send it again.",
+    UNKNOWN: "The record does not say why. Look what AWS has billed before you send it again.",
 }
 _ANY_OTHER = (
     "The connection or AWS failed on the way, and AWS may have billed it. Look before you send it again."
@@ -65,7 +66,7 @@ class FailedUsage(NamedTuple):
     ----------
     customer : str
         The customer identifier.
-    create_timestamp : int or Decimal
+    create_timestamp : Decimal
         The record's sort key, as stored.
     position : int
         The dimension's place in the record.
@@ -78,7 +79,7 @@ class FailedUsage(NamedTuple):
     """
 
     customer: str
-    create_timestamp: Quantity
+    create_timestamp: Decimal
     position: int
     dimension: str | None
     value: object

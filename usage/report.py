@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from metering_handlers.models import EPOCH, RecordStatus
-from metering_handlers.outcomes import outcome_of
+from metering_handlers.outcomes import UNKNOWN, outcome_of
 from metering_handlers.table_attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
+from metering_handlers.totals import DimensionTotals, Total
 from usage.failures import FailedUsage
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     from metering_handlers.metering_table import Item
 
-Quantity = int | Decimal
-"""Exact; whole numbers but for records that were made by hand."""
+Totals = dict[RecordStatus, Total]
 
 _MS_PER_UNIT = (
     (10**11, Decimal(1000)),
@@ -31,48 +31,29 @@ _MS_PER_UNIT = (
 and the one before it had reached that by 1973."""
 
 
-@dataclass
-class Sum:
-    """Usage added up.
-
-    Attributes
-    ----------
-    records : int
-        How often a record has this usage.
-    quantity : int or Decimal
-        The quantities' sum, in the dimension's unit.
-    """
-
-    records: int = 0
-    quantity: Quantity = 0
-
-    def add(self, quantity: Quantity) -> None:
-        """Add one record's usage."""
-        self.records += 1
-        self.quantity += quantity
-
-
 class TotalKey(NamedTuple):
-    """What is added up separately."""
+    """What is added up separately; a dimension that is not a string, in a record made by hand, is None."""
 
     customer: str
-    dimension: str
+    dimension: str | None
 
 
 class FailureKey(NamedTuple):
     """Which failures are added up together."""
 
     customer: str
-    dimension: str
+    dimension: str | None
     reason: str
 
 
 @dataclass
-class Failures(Sum):
+class Failures(Total):
     """Usage of one customer's dimension that was not billed for one reason.
 
     Attributes
     ----------
+    records, quantity : int
+        As in the totals.
     oldest, newest : int or None
         When the first and the last of it was recorded, in ms since 1970; None if no record says.
     """
@@ -80,20 +61,14 @@ class Failures(Sum):
     oldest: int | None = None
     newest: int | None = None
 
-    def add_at(self, quantity: Quantity, recorded_at: int | None) -> None:
-        """Add one record's usage."""
-        self.add(quantity)
+    def add(self, value: object, recorded_at: int | None) -> None:
+        """Add one record's usage; what is not a whole number can never be billed, and counts as 0."""
+        self.records += 1
+        if type(value) is int:
+            self.quantity += value
         if recorded_at is not None:
             self.oldest = recorded_at if self.oldest is None else min(self.oldest, recorded_at)
             self.newest = recorded_at if self.newest is None else max(self.newest, recorded_at)
-
-
-Totals = dict[RecordStatus, Sum]
-
-
-def no_usage() -> Totals:
-    """Return a sum of nothing for each status."""
-    return {status: Sum() for status in RecordStatus}
 
 
 @dataclass(frozen=True)
@@ -131,8 +106,8 @@ class Report:
         Which records are added up.
     records : int
         How many those are.
-    totals : dict of TotalKey to Totals
-        By customer and dimension.
+    by_customer : dict of str to DimensionTotals
+        The same sums as the list endpoint's ``group_by=dimension``, for each customer.
     failures : dict of FailureKey to Failures
         What was not billed, and why.
     failed : list of FailedUsage
@@ -143,19 +118,22 @@ class Report:
         Records that wait for the hourly job.
     oldest_pending : int or None
         When the oldest of them was recorded, in ms since 1970.
+    shown : RecordStatus or None
+        The only status whose sums are shown.
     without_time : int
         Records whose ``create_timestamp`` is no time: a bounded range leaves them out.
     """
 
     time_range: TimeRange = field(default_factory=TimeRange)
     records: int = 0
-    totals: dict[TotalKey, Totals] = field(default_factory=lambda: defaultdict(no_usage))
+    by_customer: dict[str, DimensionTotals] = field(default_factory=lambda: defaultdict(DimensionTotals))
     failures: dict[FailureKey, Failures] = field(default_factory=lambda: defaultdict(Failures))
     failed: list[FailedUsage] = field(default_factory=list)
     days: dict[date, Counter[RecordStatus]] = field(default_factory=lambda: defaultdict(Counter))
     pending_records: int = 0
     oldest_pending: int | None = None
     without_time: int = 0
+    shown: RecordStatus | None = None
 
     def add(self, items: Iterable[Item]) -> None:
         """Add items of the metering table, each of which must be added only once."""
@@ -175,17 +153,15 @@ class Report:
             self.pending_records += 1
             if recorded_at is not None and (self.oldest_pending is None or recorded_at < self.oldest_pending):
                 self.oldest_pending = recorded_at
+        self.by_customer[customer].add(outcome)
         day = None if recorded_at is None else _day(recorded_at)
         for position, usage in enumerate(outcome.dimensions):
-            quantity = _quantity(usage.value)
-            name = usage.dimension if isinstance(usage.dimension, str) else None
-            dimension = name or ""
-            self.totals[TotalKey(customer, dimension)][usage.status].add(quantity)
             if day is not None:
                 self.days[day][usage.status] += 1
             if usage.status is RecordStatus.FAILED:
-                reason = usage.reason or "Unknown"
-                self.failures[FailureKey(customer, dimension, reason)].add_at(quantity, recorded_at)
+                reason = usage.reason or UNKNOWN
+                name = usage.dimension if isinstance(usage.dimension, str) else None
+                self.failures[FailureKey(customer, name, reason)].add(usage.value, recorded_at)
                 self.failed.append(FailedUsage(customer, created, position, name, usage.value, reason))
 
     def only(self, status: RecordStatus) -> Report:
@@ -193,11 +169,7 @@ class Report:
         is_pending, is_failed = status is RecordStatus.PENDING, status is RecordStatus.FAILED
         return replace(
             self,
-            totals={
-                key: no_usage() | {status: totals[status]}
-                for key, totals in self.totals.items()
-                if totals[status].records
-            },
+            shown=status,
             failures=self.failures if is_failed else {},
             failed=self.failed if is_failed else [],
             days={
@@ -208,10 +180,26 @@ class Report:
         )
 
     @property
+    def totals(self) -> dict[TotalKey, Totals]:
+        """Return the sums by customer and dimension, sorted; those of a status not shown are zero."""
+        totals = {
+            TotalKey(customer, dimension): sums
+            for customer, one in sorted(self.by_customer.items())
+            for dimension, sums in sorted(one.by_dimension.items(), key=_none_last)
+        }
+        if self.shown is None:
+            return totals
+        return {
+            key: {status: sums[status] if status is self.shown else Total() for status in RecordStatus}
+            for key, sums in totals.items()
+            if sums[self.shown].records
+        }
+
+    @property
     def reasons(self) -> Counter[str]:
         """How often usage was not billed for each reason, in alphabetical order."""
         reasons: Counter[str] = Counter()
-        for key, failures in sorted(self.failures.items()):
+        for key, failures in self.failures.items():
             reasons[key.reason] += failures.records
         return Counter(dict(sorted(reasons.items())))
 
@@ -255,15 +243,5 @@ def _day(recorded_at: int) -> date:
     return (EPOCH + timedelta(milliseconds=recorded_at)).astimezone(UTC).date()
 
 
-def _quantity(value: object) -> Quantity:
-    """Read a dimension's value; what is no number, in a record made by hand, adds nothing."""
-    match value:
-        case bool():
-            return 0
-        case int():
-            return value
-        case float() | Decimal():
-            exact = Decimal(str(value))
-            return int(exact) if exact == exact.to_integral_value() else exact
-        case _:
-            return 0
+def _none_last(row: tuple[str | None, Totals]) -> tuple[bool, str]:
+    return row[0] is None, row[0] or ""

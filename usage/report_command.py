@@ -11,7 +11,6 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,14 +28,13 @@ from metering_handlers.models import EPOCH, Instant, RecordStatus
 from usage.failures import Resend, advice, is_doubtful, to_resend, write_usage_file
 from usage.journal import Journal
 from usage.report import Report, TimeRange
-from usage.report_page import LABELS, duration, render_page, shown
+from usage.report_page import LABELS, dimension_name, duration, render_page, shown
 from usage.scan import SEGMENTS, ReadCapacity, read_pages
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from usage.failures import FailedUsage
-    from usage.report import Quantity
 
 ALL_BILLED = 0
 NOT_ALL_BILLED = 1
@@ -411,7 +409,7 @@ def _totals_csv(report: Report) -> str:
             *(f"{status}_{what}" for status in RecordStatus for what in ("records", "quantity")),
         ]
     )
-    for key, totals in sorted(report.totals.items()):
+    for key, totals in report.totals.items():
         sums = [
             value for status in RecordStatus for value in (totals[status].records, totals[status].quantity)
         ]
@@ -433,18 +431,14 @@ def _as_json(report: Report, now: datetime) -> dict[str, object]:
         "totals": [
             {"customerIdentifier": key.customer, "dimension": key.dimension}
             | {
-                status.value: {"records": one.records, "quantity": _json_number(one.quantity)}
+                status.value: {"records": one.records, "quantity": one.quantity}
                 for status, one in totals.items()
             }
-            for key, totals in sorted(report.totals.items())
+            for key, totals in report.totals.items()
         ],
         "reasons": report.reasons,
         "oldest_pending_age_seconds": None if age is None else age // timedelta(seconds=1),
     }
-
-
-def _json_number(quantity: Quantity) -> int | float:
-    return float(quantity) if isinstance(quantity, Decimal) else quantity
 
 
 def _subtitle(source: Source, report: Report, only: RecordStatus | None, now: datetime) -> str:
@@ -480,8 +474,8 @@ def _print(report: Report, subtitle: str, only: RecordStatus | None, now: dateti
     for status in statuses:
         table.add_column(f"{LABELS[status]}:\nentries", justify="right")
         table.add_column("\nquantity", justify="right")
-    for key, totals in sorted(report.totals.items()):
-        cells = [_cell(key.customer), _cell(key.dimension)]
+    for key, totals in report.totals.items():
+        cells = [_cell(key.customer), _cell(dimension_name(key.dimension))]
         for status in statuses:
             style = "red" if status is RecordStatus.FAILED and totals[status].records else ""
             cells += (

@@ -11,14 +11,14 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from metering_handlers.models import EPOCH, RecordStatus
+from metering_handlers.totals import Total
 from usage.failures import advice
-from usage.report import Totals, no_usage
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable, Mapping, Sequence
 
-    from usage.report import Quantity, Report
+    from usage.report import Report, Totals
 
 LABELS = {RecordStatus.METERED: "Billed", RecordStatus.PENDING: "Pending", RecordStatus.FAILED: "Not billed"}
 """What people call each status, in the order in which it is shown."""
@@ -69,7 +69,12 @@ def render_page(report: Report, subtitle: str, notice: str | None, now: datetime
     )
 
 
-def shown(quantity: Quantity) -> str:
+def dimension_name(dimension: str | None) -> str:
+    """Name a dimension for people."""
+    return "(no name)" if dimension is None else dimension
+
+
+def shown(quantity: int) -> str:
     """Write a number for people."""
     return f"{quantity:,}"
 
@@ -191,14 +196,16 @@ def _failures(report: Report) -> str:
         [
             [
                 _name(key.customer),
-                _name(key.dimension),
+                _name(dimension_name(key.dimension)),
                 _reason(key.reason),
                 _number(failures.records),
                 _number(failures.quantity, "unbilled"),
                 _instant(failures.oldest),
                 _instant(failures.newest),
             ]
-            for key, failures in sorted(report.failures.items())
+            for key, failures in sorted(
+                report.failures.items(), key=lambda row: (row[0].customer, row[0].dimension or "")
+            )
         ],
         numbers={3, 4},
     )
@@ -206,11 +213,11 @@ def _failures(report: Report) -> str:
 
 
 def _dimensions(report: Report) -> str:
-    by_dimension: defaultdict[str, Totals] = defaultdict(no_usage)
+    by_dimension: defaultdict[str, Totals] = defaultdict(lambda: {status: Total() for status in RecordStatus})
     for key, totals in report.totals.items():
         for status, one in totals.items():
-            by_dimension[key.dimension][status].records += one.records
-            by_dimension[key.dimension][status].quantity += one.quantity
+            by_dimension[dimension_name(dimension_name(key.dimension))][status].records += one.records
+            by_dimension[dimension_name(dimension_name(key.dimension))][status].quantity += one.quantity
     return _sums_table(
         ["Dimension"],
         [([_name(name)], totals) for name, totals in sorted(by_dimension.items())],
@@ -221,8 +228,8 @@ def _totals(report: Report) -> str:
     return _sums_table(
         ["Customer", "Dimension"],
         [
-            ([_name(key.customer), _name(key.dimension)], totals)
-            for key, totals in sorted(report.totals.items())
+            ([_name(key.customer), _name(dimension_name(key.dimension))], totals)
+            for key, totals in report.totals.items()
         ],
     )
 
@@ -275,7 +282,7 @@ def _reason(reason: str) -> str:
     return f'<td class="reason">{escape(textwrap.shorten(reason, MAX_REASON_LENGTH, placeholder="…"))}</td>'
 
 
-def _number(quantity: Quantity, further_class: str = "") -> str:
+def _number(quantity: int, further_class: str = "") -> str:
     return f'<td class="{f"number {further_class}".strip()}">{shown(quantity)}</td>'
 
 

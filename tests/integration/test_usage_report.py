@@ -244,21 +244,11 @@ def usage_in(path: Path) -> Usage:
 
 
 def listed_totals(api: Api, customer: str) -> dict[str, dict[str, Any]]:
-    """Add up a customer's list by dimension and status."""
-    totals: dict[str, dict[str, Any]] = {}
-    token = ""
-    while token is not None:
-        path = f"/listMeteringRecords/{quote(customer, safe='')}?limit=1000"
-        answer = send(api, "GET", f"{path}&next_token={quote(token)}" if token else path)
-        assert answer.status == 200, answer.body
-        page = json.loads(answer.body)
-        for usage in (usage for record in page["records"] for usage in record["dimension_usage"]):
-            none = {status: {"records": 0, "quantity": 0} for status in STATUSES}
-            total = totals.setdefault(usage["dimension"], none)[usage["status"]]
-            total["records"] += 1
-            total["quantity"] += usage["value"]
-        token = page["next_token"]
-    return totals
+    answer = send(api, "GET", f"/listMeteringRecords/{quote(customer, safe='')}?group_by=dimension")
+    assert answer.status == 200, answer.body
+    page = json.loads(answer.body)
+    assert page["next_token"] is None
+    return {total.pop("dimension"): total for total in page["totals"]}
 
 
 def keep(api: Api, customer: str) -> None:
