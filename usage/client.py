@@ -1,4 +1,4 @@
-"""One signed request to the API, and what its answer, or the lack of one, means."""
+"""Client of the API's bulk insert, which tells errors that may have stored records from those that cannot."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
-"""API Gateway itself gives up after 29 s."""
+"""API Gateway's own time-out is 29 s."""
 _MAX_SHOWN_CHARACTERS = 500
 _SIGNED_HEADERS = ("Content-Type", "Idempotency-Key", "Prefer")
 
 
 class SendError(Exception):
-    """A request has no good answer; the message says why.
+    """A request failed; the message says why.
 
     Attributes
     ----------
     maybe_written : bool
-        Whether its records may be in the table nevertheless, all or some of them.
+        Whether some or all of its records may be in the table nevertheless.
     """
 
     def __init__(self, message: str, *, maybe_written: bool) -> None:
@@ -43,12 +43,12 @@ class SendError(Exception):
 
 
 class TransientError(SendError):
-    """The same request may have a better answer later.
+    """A request failed, and the same request may succeed later.
 
     Attributes
     ----------
     retry_after : float
-        How many seconds the API asks to wait before.
+        Seconds to wait before the next attempt, as asked by the API.
     """
 
     def __init__(self, message: str, *, maybe_written: bool, retry_after: float = 0) -> None:
@@ -62,7 +62,7 @@ class _StoredKey(BaseModel):
 
 
 class _StoredKeys(BaseModel):
-    """What the API answers to ``Prefer: return=representation``."""
+    """Body of a response to ``Prefer: return=representation``."""
 
     records: list[_StoredKey]
 
@@ -80,14 +80,14 @@ class ApiKey(AuthBase):
 
 
 class SigV4(AuthBase):
-    """Authorization by IAM: each request is signed with AWS Signature Version 4."""
+    """Authorization by IAM: AWS Signature Version 4."""
 
     def __init__(self, credentials: Credentials, region: str) -> None:
         self._credentials = credentials
         self._region = region
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign a request, with credentials that are refreshed if they are about to expire."""
+        """Sign a request; credentials that are about to expire are refreshed first."""
         signed = AWSRequest(
             request.method,
             request.url,
@@ -101,14 +101,14 @@ class SigV4(AuthBase):
 
 
 class Client:
-    """The API's bulk insert.
+    """Client of the API's bulk insert.
 
     Parameters
     ----------
     api_url : str
-        The URL of the API's stage, without a slash at its end.
+        URL of the API's stage, without a trailing slash.
     auth : AuthBase
-        What authorizes the requests.
+        Authorization of the requests.
     """
 
     def __init__(self, api_url: str, auth: AuthBase) -> None:
@@ -117,7 +117,7 @@ class Client:
         self._session.auth = auth
 
     def insert(self, part: Part, key: str) -> bool:
-        """Send one bulk request, once.
+        """Send one bulk request, without retries.
 
         Parameters
         ----------
@@ -134,9 +134,9 @@ class Client:
         Raises
         ------
         TransientError
-            If it is worth sending the request again, with the same key.
+            If the same request with the same key may succeed later.
         SendError
-            If it is not, as long as nothing is changed.
+            If it cannot succeed until something is changed.
         """
         try:
             response = self._session.post(
@@ -145,7 +145,7 @@ class Client:
                 headers={
                     "Content-Type": "application/json",
                     "Idempotency-Key": key,
-                    # The answer then tells each record, so that none is only believed to be there.
+                    # The response then names each stored record, so that they can be counted.
                     "Prefer": "return=representation",
                 },
                 timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
@@ -161,7 +161,7 @@ class Client:
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= 500:
             raise TransientError(
                 status,
-                # Throttling comes before the function; a server error may come after its writing.
+                # Throttled requests do not reach the function; a server error may follow a successful write.
                 maybe_written=response.status_code != HTTPStatus.TOO_MANY_REQUESTS,
                 retry_after=_seconds(response.headers.get("Retry-After")),
             )
@@ -188,7 +188,7 @@ def _connection_error(error: requests.RequestException) -> SendError:
         error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
     ):
         return SendError(f"The request cannot be sent: {error}", maybe_written=False)
-    # A proxy's error, too, is one of reaching it.
+    # With a proxy error, the request has not reached the API either.
     unreached = (requests.ConnectTimeout, requests.exceptions.ProxyError)
     if isinstance(error, unreached) or isinstance(reason, NewConnectionError):
         return TransientError(f"The API cannot be reached: {reason or error}.", maybe_written=False)
@@ -196,7 +196,7 @@ def _connection_error(error: requests.RequestException) -> SendError:
 
 
 def _explanation(response: requests.Response) -> str:
-    """Say what a problem document (RFC 9457) says, or whatever else came."""
+    """Format a problem document (RFC 9457), or whatever else was received, for people."""
     try:
         problem: object = response.json()
     except requests.JSONDecodeError:
@@ -217,7 +217,7 @@ def _explanation(response: requests.Response) -> str:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Read the header's seconds or HTTP date."""
+    """Parse ``Retry-After``, which has seconds or an HTTP date."""
     if retry_after is None:
         return 0
     try:

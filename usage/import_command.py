@@ -1,4 +1,4 @@
-"""``python -m usage import``: check the file, send what is not in the table yet, and say how that went."""
+"""``python -m usage import``: validate a CSV file, send what is not stored yet, and report the outcome."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ EXIT_CODES = {
     "already_there": 4,
     "interrupted": 130,
 }
-"""By the summary's status; 2 is click's own, for a wrong command line."""
+"""Exit code of each status of the summary; click itself exits with 2 for a wrong command line."""
 
 _GO_ON = (
-    f"Run the same command again, within {RESEND_WITHIN // timedelta(hours=1)} hours, to go on from here."
+    f"Run the same command again, within {RESEND_WITHIN // timedelta(hours=1)} hours, to continue from here."
 )
 _REGION_IN_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$")
 _IMPORT_ID = re.compile(r"[A-Za-z0-9._:+-]{1,64}")
@@ -39,21 +39,24 @@ _IMPORT_ID = re.compile(r"[A-Za-z0-9._:+-]{1,64}")
 
 @dataclass
 class Summary:
-    """What ``--json`` prints.
+    """Output of ``--json``.
 
     Attributes
     ----------
     file, journal, import_id : str
-        The CSV file, its journal, and the name given to this import, if any.
+        Paths of the CSV file and of its journal; name of the import, or an empty string.
     status : str
-        How it went, as named in ``EXIT_CODES``; ``checked`` is a dry run.
+        A key of ``EXIT_CODES``; a successful dry run is ``checked``.
     lines, records, requests : int
-        What the file holds, what that makes, and how many requests carry it.
-    records_before, records_written, records_already_there : int
-        How many of the records earlier runs of this import had done, this run wrote, and were found in the
-        table although this import had not sent them.
+        Number of lines with usage, and of the records and requests that they result in.
+    records_before : int
+        Number of records stored by earlier runs of this import.
+    records_written : int
+        Number of records stored by this run.
+    records_already_there : int
+        Number of records that were in the table although this import had not sent them.
     bad_lines : list of BadLine
-        What has to be changed in the file.
+        Errors in the file.
     error : str or None
         Why the import is not complete.
     """
@@ -90,46 +93,49 @@ def _api_url(_context: click.Context, _parameter: click.Parameter, value: str | 
 @click.command(
     "import",
     epilog="\b\nExit codes:\n"
-    "  0    all of the file is in the table (or --dry-run found nothing wrong)\n"
-    "  1    the file has bad lines; nothing was sent\n"
+    "  0    all usage is in the table (or --dry-run found no errors)\n"
+    "  1    the file has errors; nothing was sent\n"
     "  2    the command line or the settings are wrong; nothing was sent\n"
-    "  3    not completed: the message says why, and whether to run it again\n"
-    "  4    lines were in the table already, though not by an import of this file\n"
-    "  130  interrupted; run it again to go on",
+    "  3    not completed: the message says why, and whether to run the command again\n"
+    "  4    usage was in the table already, but not from an import of this file\n"
+    "  130  interrupted; run the command again to continue",
 )
-# A link's file has one journal, whatever links lead to it.
+# Links are resolved, because all links to a file must share its journal.
 @click.argument("usage_csv", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
 @click.option(
     "--api-url",
     envvar="METERING_API_URL",
     show_envvar=True,
     callback=_api_url,
-    help="URL of the API's stage: ApiUrl among the stack's outputs.  [required, but for --dry-run]",
+    help="URL of the API's stage: output ApiUrl of the stack.  [required unless --dry-run]",
 )
 @click.option(
     "--region",
-    help="AWS region to sign for; by default the one in the URL, or the usual AWS settings'.",
+    help="AWS region of the API. Default: the one in the URL, or the one in the AWS settings.",
 )
 @click.option(
     "--api-key",
     envvar="METERING_API_KEY",
     show_envvar=True,
-    help="API key to send instead of a signature. Prefer the variable: other users can see arguments.",
+    help="API key to send instead of a signature. Prefer the environment variable: other users of the"
+    " computer can see arguments.",
 )
 @click.option(
     "--import-id",
     metavar="NAME",
     callback=_import_id,
-    help="Name that makes this import one of its own, though its lines were imported before.",
+    help="Name of this import: the same lines under a new name are imported again, as further usage.",
 )
 @click.option(
     "--settled",
     metavar="REQUEST",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Number of a request of unknown outcome that you have seen to by hand; it is not sent again.",
+    help="Number of a request of unknown outcome that you have checked by hand; it is not sent again.",
 )
-@click.option("--dry-run", is_flag=True, help="Check the lines and say what would be sent; send nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Validate the file and report what would be sent; send nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
     usage_csv: Path,
@@ -143,14 +149,14 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
 ) -> None:
     """Import the usage in USAGE_CSV through the metering API, each line exactly once.
 
-    The file's header is customerIdentifier,dimension_name,dimension_value. Every line is checked before
-    anything is sent. A journal beside the file (USAGE_CSV.imported.jsonl) remembers what was sent: after an
+    The file's header is customerIdentifier,dimension_name,dimension_value. All lines are validated before
+    anything is sent. A journal beside the file (USAGE_CSV.imported.jsonl) records what was sent: after an
     interruption, run the same command again.
     """
     auth = None
     if not dry_run:
         if api_url is None:
-            raise click.UsageError("Say where the API is, with --api-url or METERING_API_URL.")
+            raise click.UsageError("Set the URL of the API, with --api-url or METERING_API_URL.")
         auth = ApiKey(api_key) if api_key else _sigv4(api_url, region)
     journal_path = Journal.path_for(usage_csv)
     summary = Summary(str(usage_csv), str(journal_path), import_id or "")
@@ -175,7 +181,10 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
     except BadLinesError as error:
         summary.status, summary.bad_lines = "bad_lines", error.bad_lines
     except SendError as error:
-        summary.status, summary.error = "not_completed", f"{error}\nNot all is in the table yet. {_GO_ON}"
+        summary.status, summary.error = (
+            "not_completed",
+            f"{error}\nNot all usage is in the table yet. {_GO_ON}",
+        )
     except (JournalError, OSError) as error:
         summary.status, summary.error = "not_completed", str(error)
     except KeyboardInterrupt:
@@ -187,19 +196,19 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
 
 
 def signing_region(api_url: str, session: Session) -> str | None:
-    """Tell which region's API a URL is; only API Gateway's own names say, for others it is the usual one.
+    """Return the region in an API Gateway host name, or for other host names the one in the AWS settings.
 
     Parameters
     ----------
     api_url : str
-        The API's URL.
+        URL of the API.
     session : Session
-        What knows the AWS settings.
+        Session with the AWS settings.
 
     Returns
     -------
     str or None
-        The region's name, if there is any.
+        Name of the region; None if none is set.
     """
     in_host = _REGION_IN_HOST.search(urlsplit(api_url).hostname or "")
     return in_host[1] if in_host else os.environ.get("AWS_REGION") or session.get_config_variable("region")
@@ -213,7 +222,7 @@ def _sigv4(api_url: str, region: str | None) -> SigV4:
     except BotoCoreError as error:
         raise click.UsageError(str(error)) from error
     if not region:
-        raise click.UsageError("Say which AWS region the API is in, with --region or AWS_REGION.")
+        raise click.UsageError("Set the AWS region of the API, with --region or AWS_REGION.")
     if credentials is None:
         raise click.UsageError(
             "There are no AWS credentials to sign with: set them up as for the AWS CLI, or send an API key."
@@ -222,7 +231,7 @@ def _sigv4(api_url: str, region: str | None) -> SigV4:
 
 
 def _count_done(current: Import, usage: UsageFile, summary: Summary) -> None:
-    summary.import_id = current.import_id
+    summary.import_id = current.started.import_id
     for part in usage.parts:
         if part.number in current.already_there:
             summary.records_already_there += part.records
@@ -245,14 +254,14 @@ def _send(client: Client, journal: Journal, current: Import, usage: UsageFile, s
         summary.status = "already_there"
         summary.error = (
             f"{summary.records_already_there} records were in the table already, and were not written again:"
-            " the same lines were imported in the 24 hours before, from another file or with a journal that"
-            " is gone. If these are further usage that only looks the same, import them with --import-id and"
-            " a name for that import, such as the hour it is for."
+            " the same lines were imported within the last 24 hours, from another file or with a journal that"
+            " was deleted. If they are further usage that happens to look the same, import them with"
+            " --import-id and a name for that import, such as the hour it is for."
         )
 
 
 def _notify(message: str) -> None:
-    # On a terminal the progress bar is on the line; it is drawn again below the message.
+    # A terminal has the progress bar on the current line; it is drawn again below the message.
     click.echo(("\n" if sys.stderr.isatty() else "") + message, err=True)
 
 

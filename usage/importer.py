@@ -1,4 +1,4 @@
-"""An import: every request sent until it is answered, and none that could write its records twice."""
+"""The import: send each request until the API has stored it, and none that could store its records twice."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from usage.usage_file import Part, UsageFile
 
 PATIENCE_SECONDS = 180
-"""How long one request is repeated before the program gives up."""
+"""Time for which one request is repeated before the program gives up."""
 
 _MAX_BACKOFF_SECONDS = 30
 
 
 def refuse_forgotten(current: Import, usage: UsageFile) -> None:
-    """Make sure that every request of an import that may have arrived can still be repeated under its key.
+    """Check that the API still remembers the keys of all unanswered requests, so that repeating them is safe.
 
     Parameters
     ----------
     current : Import
         The import.
     usage : UsageFile
-        What it sends.
+        The usage it sends.
 
     Raises
     ------
     JournalError
-        If it cannot; the message says what the user has to see to.
+        If it may have forgotten one; the message says what to check by hand.
     """
     forgotten = current.forgotten()
     if not forgotten:
@@ -56,7 +56,7 @@ def refuse_forgotten(current: Import, usage: UsageFile) -> None:
     since = min(current.unanswered[number] for number in forgotten)
     settled = " ".join(f"--settled {number}" for number in forgotten)
     raise JournalError(
-        f"It is not known whether what was sent a day ago or earlier has arrived:{unanswered}\n"
+        f"It is not known whether these requests, sent a day ago or earlier, were stored:{unanswered}\n"
         "The API remembers requests for 24 hours, so sending these again could bill their usage twice. List"
         " the customers of those lines with GET /listMeteringRecords/{customerIdentifier}?from="
         f"{since.timestamp() * 1000:.0f} and see which lines are in the table. Import the others from a"
@@ -72,42 +72,42 @@ def send_parts(
     Parameters
     ----------
     client : Client
-        The API.
+        Client of the API.
     journal : Journal
-        What was sent so far; it is added to.
+        Journal of the file; every request is recorded in it.
     current : Import
-        The import to go on with.
+        The import to continue.
     usage : UsageFile
-        What it sends.
+        The usage it sends.
     notify : callable
-        Is told, in a sentence, when a request is to be repeated, and why.
+        Called with a message before a request is repeated.
 
     Yields
     ------
     Part
-        Each request as soon as its records are known to be in the table.
+        Each request, as soon as its records are known to be in the table.
 
     Raises
     ------
     SendError
-        If the API refuses a request, or patience has run out.
+        If the API refuses a request, or has not stored it within ``PATIENCE_SECONDS``.
     JournalError
-        If a request may have arrived, but so long ago that it must not be repeated.
+        If an unanswered request was sent so long ago that it must not be repeated.
     """
 
     def attempt(part: Part) -> None:
-        # Each time: a computer may sleep for days between two attempts.
+        # Before each attempt, because the computer may sleep for days between two of them.
         refuse_forgotten(current, usage)
         is_repeated = part.number in current.unanswered
         if not is_repeated:
-            journal.sending(current, part.number)
+            journal.record("sending", current, part.number)
         try:
             was_there = client.insert(part, _key(current, part.number))
         except SendError as error:
             if not (is_repeated or error.maybe_written):
-                journal.not_written(current, part.number, str(error))
+                journal.record("not_written", current, part.number, reason=str(error))
             raise
-        journal.written(current, part.number, already_there=was_there and not is_repeated)
+        journal.record("written", current, part.number, already_there=was_there and not is_repeated)
 
     def announce(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -127,8 +127,9 @@ def send_parts(
 
 
 def _key(current: Import, number: int) -> str:
-    """Make a request's idempotency key: the same for the same lines, wherever they are sent from."""
-    digest = hashlib.sha256(f"{current.import_id}\n{current.content}".encode()).hexdigest()
+    """Return the idempotency key of a request; the same usage has the same key on every computer."""
+    started = current.started
+    digest = hashlib.sha256(f"{started.import_id}\n{started.content}".encode()).hexdigest()
     return f"usage-import-{digest}-{number}"
 
 
@@ -137,7 +138,7 @@ def _retry_after(error: BaseException) -> float:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Shorten ascending numbers: 2-9, 12."""
+    """Format ascending numbers as ranges: 2-9, 12."""
     starts = [0, *(index for index, (one, two) in enumerate(pairwise(numbers), 1) if two != one + 1)]
     runs = [numbers[start:end] for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

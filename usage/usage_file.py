@@ -1,4 +1,4 @@
-"""The CSV file: its lines checked, grouped into records, and packed into the bodies of bulk requests."""
+"""The CSV file: validate its lines, group them into records, and divide these into bulk requests."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ if TYPE_CHECKING:
 HEADER = ("customerIdentifier", "dimension_name", "dimension_value")
 
 MAX_PART_RECORDS = 1_000
-"""Records in one request: the API writes them in about a second, of the 27 that its function has."""
+"""Records in one request: DynamoDB's index takes 1,000 in a second, and the API's function has 27 s."""
 MAX_PART_BYTES = 1_000_000
-"""A request's body: even escaped inside the event that Lambda gets, far below the 6 MB that it may have."""
+"""Bytes of a request body: far below Lambda's 6 MB, even when escaped in the proxy event."""
 
 _DELIMITERS = ",;\t"
 _ACCOUNT_ID_DIGITS = 12
 
 
 def _check_not_rewritten(identifier: str) -> str:
-    """Refuse what spreadsheets make of AWS account ids: valid identifiers, but no buyer's."""
+    """Refuse AWS account ids that a spreadsheet has rewritten: valid identifiers, but of no buyer."""
     is_rounded = re.fullmatch(r"[0-9]([.,][0-9]+)?E\+[0-9]+", identifier, re.IGNORECASE)
     has_lost_zeros = identifier.isdigit() and len(identifier) < _ACCOUNT_ID_DIGITS
     if is_rounded or has_lost_zeros:
         raise PydanticCustomError(
             "rewritten_account_id",
-            "an AWS account id has 12 digits; the spreadsheet has taken this one for a number:"
+            "an AWS account id has 12 digits; the spreadsheet has treated this one as a number:"
             " format the column as text and enter it again",
         )
     return identifier
 
 
 class UsageLine(MeteredDimension):
-    """One line of the file: how much of one dimension a customer used."""
+    """One line of the file: a customer's usage of one dimension."""
 
     customerIdentifier: Annotated[CustomerIdentifier, AfterValidator(_check_not_rewritten)]  # noqa: N815 - the API's name
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """Something to change in the file.
+    """One error in the file.
 
     Attributes
     ----------
     line : int
-        The line's number in the file, from 1 on, which is the header.
+        Line number; the header is line 1.
     column : str or None
-        The column, if it is about one.
+        Name of the column; None if the error concerns the whole line.
     detail : str
         What is wrong, and what to change.
     """
@@ -76,7 +76,7 @@ class BadLinesError(Exception):
     Attributes
     ----------
     bad_lines : list of BadLine
-        Everything that is wrong with it, in the order of its lines.
+        All errors, in the order of the lines.
     """
 
     def __init__(self, bad_lines: list[BadLine]) -> None:
@@ -91,13 +91,13 @@ class Part:
     Attributes
     ----------
     number : int
-        Its place among the file's requests, from 1 on.
+        Number of the request; the file's first one is 1.
     body : bytes
-        The JSON text to send.
+        JSON body.
     records : int
-        How many records it makes.
+        Number of records.
     lines : tuple of int
-        The numbers of the lines it holds, in ascending order.
+        Numbers of the lines in it, ascending.
     """
 
     number: int
@@ -108,14 +108,14 @@ class Part:
 
 @dataclass(frozen=True)
 class UsageFile:
-    """A file whose every line is good.
+    """A valid file.
 
     Attributes
     ----------
     lines : int
-        The number of lines with usage.
+        Number of lines with usage.
     parts : tuple of Part
-        The requests that import it; the same lines always make the same ones.
+        Requests that import it; the same lines always result in the same requests.
     """
 
     lines: int
@@ -123,12 +123,12 @@ class UsageFile:
 
     @property
     def records(self) -> int:
-        """The number of records it makes."""
+        """Number of records."""
         return sum(part.records for part in self.parts)
 
     @property
     def content(self) -> str:
-        """A digest of all that is sent, in its order; neither file name nor spelling changes it."""
+        """SHA-256 of all request bodies; it does not depend on the file's name, delimiter or white space."""
         return hashlib.sha256(b"\n".join(part.body for part in self.parts)).hexdigest()
 
 
@@ -153,24 +153,24 @@ class _Record:
 
 
 def read_usage_file(path: Path) -> UsageFile:
-    """Read and check the whole file.
+    """Read and validate a file.
 
     Parameters
     ----------
     path : Path
-        A CSV file in UTF-8, with or without a byte order mark; its header is ``HEADER``. The columns are
+        A CSV file in UTF-8, with or without a byte order mark, whose header is ``HEADER``. The columns are
         separated by commas, or by the semicolons or tabs that spreadsheets write in many countries. White
-        space around a cell is dropped, and so are empty lines and empty cells beyond the last column.
+        space around cells is removed; empty lines and empty cells after the last column are ignored.
 
     Returns
     -------
     UsageFile
-        What to send.
+        The file's requests.
 
     Raises
     ------
     BadLinesError
-        If a line breaks a rule of the API, or cannot be read.
+        If a line breaks a rule of the API or cannot be parsed.
     OSError
         If the file cannot be read.
     """
@@ -188,7 +188,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _rows(text: str) -> list[tuple[int, list[str] | BadLine]]:
-    """Split the text into the numbers and cells of the lines that are not empty."""
+    """Return line number and cells, or the error, of each line that is not empty."""
     header = text.lstrip().partition("\n")[0]
     delimiter = next((mark for mark in _DELIMITERS if mark in header), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -252,10 +252,10 @@ def _detail(error: ErrorDetails) -> str:
 
 
 def _records(lines: Iterable[tuple[int, UsageLine]]) -> list[_Record]:
-    """Group a customer's lines: a record has no dimension twice, and no more than the API takes.
+    """Group each customer's lines into records with distinct dimensions, and no more than the API accepts.
 
-    The n-th line with a customer's dimension goes into the customer's n-th row of records, so that every
-    quantity of the file is stored; the hourly job adds up across records.
+    The n-th line of a customer for one dimension is put into the customer's n-th series of records, so that
+    every quantity is stored separately; the hourly job adds up across records.
     """
     records: list[_Record] = []
     occurrences: dict[tuple[str, str], int] = {}
