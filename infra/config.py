@@ -79,6 +79,60 @@ class UsagePlan(Throttle):
     ] = 100_000
 
 
+class Domain(_Params):
+    """A domain name of the seller's for the API.
+
+    Parameters
+    ----------
+    name : str
+        The host name.
+    certificate_arn : str
+        Certificate for it, in AWS Certificate Manager in the API's region.
+    base_path : str | None
+        Path below which the API is, of one or several segments; without one, it has the whole domain.
+    hosted_zone_id, hosted_zone_name : str | None
+        Hosted zone in Route 53 that gets the DNS record; without one, the record is created by hand.
+    keep_default_endpoint : bool
+        Let callers in by the URL of execute-api too.
+    """
+
+    name: Annotated[
+        str,
+        Field(
+            strict=True,
+            max_length=253,
+            pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$",
+            description='a host name in lower case, such as "metering.example.com"',
+        ),
+    ]
+    certificate_arn: Annotated[
+        str,
+        Field(
+            strict=True,
+            pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$",
+            description="the ARN of a certificate (arn:aws:acm:<region>:<account>:certificate/<id>)",
+        ),
+    ]
+    base_path: Annotated[
+        str | None,
+        Field(
+            strict=True,
+            pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+            max_length=300,
+            description='a path such as "billing" or "billing/v1", without a slash at its ends',
+        ),
+    ] = None
+    hosted_zone_id: Annotated[
+        str | None,
+        Field(strict=True, pattern=r"^[A-Z0-9]{1,32}$", description="the id of a Route 53 hosted zone"),
+    ] = None
+    hosted_zone_name: Annotated[
+        str | None,
+        Field(strict=True, min_length=1, description='the name of that zone, such as "example.com"'),
+    ] = None
+    keep_default_endpoint: Annotated[bool, Field(strict=True, description="true or false")] = False
+
+
 def _check_network(cidr: str) -> str:
     network: IPv4Network | IPv6Network = ip_network(cidr)
     if network.prefixlen == 0:
@@ -129,6 +183,8 @@ class Config(_Params):
         stack sets it.
     lambda_architecture : Architecture
         For a region without arm64.
+    domain : Domain | None
+        A domain name of the seller's; without one, the API has the URL that API Gateway gives it.
     dimensions : tuple[str, ...]
         The product's dimensions, if any are given; usage of others is refused.
     stack_name : str
@@ -190,6 +246,9 @@ class Config(_Params):
         Architecture.ARM_64
     )
     waf: Annotated[bool, Field(strict=True, description="true or false")] = False
+    domain: Annotated[
+        Domain | None, Field(description="an object with name, certificate_arn and, optionally, base_path")
+    ] = None
     dimensions: Annotated[
         tuple[_DimensionName, ...],
         Field(description='a list of the product\'s dimensions, such as ["metered_1_id", "metered_2_id"]'),
@@ -222,7 +281,25 @@ class Config(_Params):
                 "params.metering_table_kms_key_arn is about an existing table; "
                 "leave it out, or create_metering_table"
             )
+        if self.domain:
+            self._check_domain(self.domain)
         return self
+
+    def _check_domain(self, domain: Domain) -> None:
+        region = domain.certificate_arn.split(":")[3]
+        if region != self.aws_region_name:
+            raise ValueError(
+                f"params.domain.certificate_arn is in {region}, but the API is in {self.aws_region_name} and "
+                "needs a certificate in its own region: request one there"
+            )
+        if (domain.hosted_zone_id is None) != (domain.hosted_zone_name is None):
+            raise ValueError("params.domain.hosted_zone_id and hosted_zone_name need each other: set both")
+        zone = (domain.hosted_zone_name or domain.name).rstrip(".")
+        if domain.name != zone and not domain.name.endswith(f".{zone}"):
+            raise ValueError(
+                f"params.domain.name is not in the zone of params.domain.hosted_zone_name: {domain.name} "
+                f"does not end with .{zone}"
+            )
 
     @classmethod
     def from_context(cls, params: object) -> Self:
@@ -249,6 +326,9 @@ class Config(_Params):
             raise ConfigError("cdk.context.json: " + "; ".join(problems) + ".") from error
 
 
+_SECTIONS: dict[str, type[_Params]] = {"usage_plan": UsagePlan, "throttle": Throttle, "domain": Domain}
+
+
 def _explain(kind: str, path: tuple[int | str, ...], value: object, message: str) -> str:
     """Say what is wrong with one parameter, and what to write instead."""
     if not path:
@@ -273,7 +353,6 @@ def _description(path: tuple[int | str, ...]) -> str | None:
         case [int(), *_]:
             return _DIMENSION_NAME if name == "dimensions" else _NETWORK
         case [str(member), *_]:
-            section = UsagePlan if name == "usage_plan" else Throttle
-            return section.model_fields[member].description
+            return _SECTIONS[str(name)].model_fields[member].description
         case _:
             return Config.model_fields[str(name)].description

@@ -10,6 +10,7 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.api.custom_domain import CustomDomain
 from infra.api.gateway_responses import add_gateway_responses
 from infra.config import Authorization
 from infra.functions import CUSTOMER
@@ -18,7 +19,7 @@ from infra.log_group import RetainedLogGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infra.config import Config
+    from infra.config import Config, Domain
     from infra.metering_function import MeteringFunction
 
 STAGE_NAME = "prod"
@@ -80,6 +81,8 @@ class MeteringApi(Construct):
             rest_api_name=Stack.of(self).stack_name,
             description="Stores usage for AWS Marketplace metering, and lists what became of it.",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
+            disable_execute_api_endpoint=config.domain is not None
+            and not config.domain.keep_default_endpoint,
             # API Gateway writes logs only by a role that is set for the whole account and region.
             cloud_watch_role=config.set_api_gateway_account_role,
             policy=_resource_policy(config),
@@ -114,9 +117,10 @@ class MeteringApi(Construct):
         )
         # The stack's outputs name the URLs; CDK's own output would say one of them twice.
         self.rest_api.node.try_remove_child("Endpoint")
-        CfnOutput(
-            self, "ApiUrl", value=self.rest_api.url, description="Base URL of the API."
-        ).override_logical_id("ApiUrl")
+        self._url = self._own_url(config.domain) if config.domain else self.rest_api.url
+        CfnOutput(self, "ApiUrl", value=self._url, description="Base URL of the API.").override_logical_id(
+            "ApiUrl"
+        )
         for function in functions:
             self._route(function)
         if config.authorization is Authorization.API_KEY:
@@ -137,9 +141,18 @@ class MeteringApi(Construct):
         CfnOutput(
             self,
             f"{spec.name}Url",
-            value=self.rest_api.url_for_path(f"/{path}"),
+            value=f"{self._url}{path}",
             description=f"{spec.method} {path}",
         ).override_logical_id(f"{spec.name}Url")
+
+    def _own_url(self, domain: Domain) -> str:
+        """Put the API at the seller's domain, and return the URL that it has there."""
+        CustomDomain(self, "CustomDomain", domain=domain, stage=self.rest_api.deployment_stage)
+        if domain.keep_default_endpoint:
+            CfnOutput(
+                self, "DefaultApiUrl", value=self.rest_api.url, description="Base URL without the domain."
+            ).override_logical_id("DefaultApiUrl")
+        return f"https://{domain.name}/{f'{domain.base_path}/' if domain.base_path else ''}"
 
     def _name_account_role(self) -> None:
         """Name the role that the account logs by, so that a new deployment imports it.

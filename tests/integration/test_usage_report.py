@@ -263,7 +263,7 @@ def keep(api: Api, customer: str) -> None:
     one = run_report(api, "--customer", customer)
     (folder / "usage-report-customer.txt").write_text(one.stdout + one.stderr)
     with chromium_page() as page:
-        page.goto(page_path.as_uri())
+        page.goto(page_path.resolve().as_uri())
         page.screenshot(path=folder / "usage-report.png")
 
 

@@ -1,13 +1,16 @@
 """Variants of the configuration that change what callers meet, deployed to local clouds of their own."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import boto3
 import pytest
 
 from infra.config import Config
-from tests.integration.http_calls import ONE_DIMENSION, post, stored
+from tests.integration.http_calls import ONE_DIMENSION, listed, post, stored
 from tests.integration.test_examples import EXAMPLES, run
 from tools.local_cloud.api_client import Response, send
 from tools.local_cloud.cloud import local_cloud
@@ -17,6 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUOTA = 8
+DOMAIN = {
+    "name": "metering.example.com",
+    "certificate_arn": "arn:aws:acm:us-east-1:000000000000:certificate/0c237476-b39f-4d1a-8f60-0d9d0f3c8f5e",
+    "base_path": "billing/v1",
+    "hosted_zone_name": "example.com",
+}
 
 
 def deployed(**params: object) -> "Iterator[Api]":
@@ -99,6 +108,108 @@ def test_beyond_the_throttle_callers_are_asked_to_slow_down(throttled_api: Api, 
         assert_is_problem(answer, 429, "too-many-requests", "Slow down")
         assert answer.headers["retry-after"] == "5"
     assert len(stored(throttled_api, customer)) == len(answers) - len(refused)
+
+
+@pytest.fixture(scope="module")
+def api_at_domain() -> "Iterator[Api]":
+    params = read_config().model_dump(mode="json", exclude_unset=True)
+    with local_cloud(params["aws_region_name"]) as cloud:
+        zone = boto3.client("route53").create_hosted_zone(Name="example.com", CallerReference="test")
+        zone_id = zone["HostedZone"]["Id"].removeprefix("/hostedzone/")
+        config = Config.from_context(params | {"domain": DOMAIN | {"hosted_zone_id": zone_id}})
+        yield deploy(cloud, config)
+
+
+def test_behind_a_domain_with_a_base_path_usage_goes_in_and_is_listed(
+    api_at_domain: Api, customer: str
+) -> None:
+    arn = f"arn:aws:license-manager::123456789012:license/{customer}"
+    for path, identifier in ((customer, customer), (quote(arn, safe=""), arn)):
+        assert post(api_at_domain, f"/insertMeteringRecord/{path}", ONE_DIMENSION).status == 200
+        assert len(listed(api_at_domain, path)) == 1
+        buyers = {"buyers": [{"customerIdentifier": identifier, **ONE_DIMENSION}]}
+        assert post(api_at_domain, "/insertMeteringRecords", buyers).status == 200
+        assert len(stored(api_at_domain, identifier)) == 2
+
+
+def test_behind_a_domain_the_signature_covers_host_and_base_path(api_at_domain: Api, customer: str) -> None:
+    path = f"/listMeteringRecords/{customer}"
+    unmapped = replace(api_at_domain, api_url=api_at_domain.api_url.removesuffix("/v1"))
+
+    assert send(api_at_domain, "GET", path, signed=False).status == 403
+    assert send(unmapped, "GET", path).status in {403, 404}
+
+
+def test_the_domains_record_points_to_it(api_at_domain: Api) -> None:
+    """That the default endpoint is closed shows in the template only: MiniStack goes on serving it."""
+    route53 = boto3.client("route53")
+    (zone,) = route53.list_hosted_zones()["HostedZones"]
+    records = route53.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+
+    (alias,) = (record for record in records if record["Type"] == "A")
+    assert alias["Name"] == f"{api_at_domain.host}."
+    assert ".execute-api." in alias["AliasTarget"]["DNSName"]
+
+
+def test_two_products_in_one_account_do_not_meet(customer: str) -> None:
+    configs = [
+        Config.from_context(
+            read_config().model_dump(mode="json", exclude_unset=True)
+            | {
+                "stack_name": f"product-{name}",
+                "metering_table_name": f"MeteringRecords-{name}",
+                "dimensions": [name],
+                "create_metering_table": True,
+                "set_api_gateway_account_role": name == "a",
+            }
+        )
+        for name in ("a", "b")
+    ]
+    with local_cloud(configs[0].aws_region_name) as cloud:
+        first = deploy(cloud, configs[0])
+        apis = {"a": first, "b": deploy_stack(cloud, configs[1])}
+
+        for quantity, (name, api) in enumerate(apis.items(), start=1):
+            usage = {"metered_dimensions": [{"dimension_name": name, "dimension_value": quantity}]}
+            answer = post(api, f"/insertMeteringRecord/{customer}", usage)
+            assert answer.status == 200, answer.body
+
+        for quantity, (name, api) in enumerate(apis.items(), start=1):
+            (record,) = stored(api, customer)
+            assert record["dimension_usage"] == {
+                "L": [{"M": {"dimension": {"S": name}, "value": {"N": str(quantity)}}}]
+            }
+            (shown,) = listed(api, customer)
+            assert shown["dimension_usage"][0]["value"] == quantity
+            assert inserted_counts(api) == {f"product-{name}": 1}
+
+        alarms = [
+            alarm["AlarmName"] for alarm in boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        ]
+        per_product = [
+            {
+                alarm.removeprefix(f"product-{name}-")
+                for alarm in alarms
+                if alarm.startswith(f"product-{name}-")
+            }
+            for name in apis
+        ]
+        assert sum(len(names) for names in per_product) == len(alarms)
+        assert all(per_product)
+
+
+def inserted_counts(api: Api) -> dict[str, int]:
+    """Add up the metric RecordsInserted in the product's own logs, by its dimension ``service``."""
+    logs = boto3.client("logs")
+    stack = boto3.client("cloudformation").describe_stack_resources(StackName=api.stack_name)
+    counts: Counter[str] = Counter()
+    for resource in stack["StackResources"]:
+        if resource["ResourceType"] == "AWS::Logs::LogGroup":
+            for event in logs.filter_log_events(logGroupName=resource["PhysicalResourceId"])["events"]:
+                if '"RecordsInserted"' in event["message"]:
+                    line = json.loads(event["message"])
+                    counts[line["service"]] += int(sum(line["RecordsInserted"]))
+    return dict(counts)
 
 
 def test_a_new_deployment_finds_the_tables_that_the_deleted_one_left(customer: str) -> None:

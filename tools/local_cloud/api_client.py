@@ -98,6 +98,8 @@ def send(  # noqa: PLR0913 - the parts of a request
     request = AWSRequest(method, url, headers=dict(headers or {}), data=body)
     if body is not None and "Content-Type" not in request.headers:
         request.headers["Content-Type"] = "application/json"
+    if api.host:
+        request.headers["Host"] = api.host
     if signed:
         credentials = Credentials(api.access_key_id, api.secret_access_key)
         SigV4Auth(credentials, "execute-api", api.region).add_auth(request)

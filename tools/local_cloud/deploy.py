@@ -48,6 +48,8 @@ class Api:
         Where the AWS APIs of this cloud answer.
     stack_name : str
         The name of the stack.
+    host : str or None
+        The host name to call the API by, where it is not the one in the URL.
     access_key_id, secret_access_key : str
         Keys of an IAM user who may call this API and do nothing else. MiniStack verifies its signatures, and
         not those of its own key.
@@ -60,6 +62,7 @@ class Api:
     stack_name: str
     access_key_id: str
     secret_access_key: str
+    host: str | None = None
 
     @property
     def caller_variables(self) -> dict[str, str]:
@@ -146,12 +149,15 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     """
     with step(f"Deploying the stack {config.stack_name} (cdk deploy)"), _one_at_a_time():
         outputs = _cdk_deploy(config)
-    # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack serves that at this path.
-    url = urlsplit(outputs["ApiUrl"])
-    api_id = url.netloc.partition(".")[0]
+    api_id = _api_id(config.stack_name)
     access_key_id, secret_access_key = _create_caller(cloud.region, api_id)
+    path = urlsplit(outputs["ApiUrl"]).path.rstrip("/")
+    if config.domain is None:
+        # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack has a path for that.
+        path = f"/_aws/execute-api/{api_id}{path}"
     return Api(
-        api_url=f"{cloud.endpoint_url}/_aws/execute-api/{api_id}{url.path.rstrip('/')}",
+        api_url=f"{cloud.endpoint_url}{path}",
+        host=config.domain.name if config.domain else None,
         region=cloud.region,
         metering_table=config.metering_table_name,
         aws_endpoint_url=cloud.endpoint_url,
@@ -232,6 +238,17 @@ def _create_table(name: str) -> None:
     dynamodb = boto3.client("dynamodb")
     dynamodb.create_table(TableName=name, **definition)
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+def _api_id(stack_name: str) -> str:
+    (api_id,) = (
+        resource["PhysicalResourceId"]
+        for resource in boto3.client("cloudformation").describe_stack_resources(StackName=stack_name)[
+            "StackResources"
+        ]
+        if resource["ResourceType"] == "AWS::ApiGateway::RestApi"
+    )
+    return api_id
 
 
 def _create_caller(region: str, api_id: str) -> tuple[str, str]:

@@ -47,14 +47,26 @@ _TAGS: list[Tag | str] = [
     Tag(name="Inserting", description="Report usage."),
     Tag(name="Listing", description="See what is stored, and what became of it."),
 ]
-_SERVER = Server(
-    url="https://{apiId}.execute-api.{region}.amazonaws.com/prod",
-    description="The API as deployed; its URL is the stack's output ApiUrl.",
-    variables={
-        "apiId": ServerVariable(default="abcde12345", description="The API's id."),
-        "region": ServerVariable(default="us-east-1", description="The AWS region it is deployed to."),
-    },
-)
+_SERVERS = [
+    Server(
+        url="https://{apiId}.execute-api.{region}.amazonaws.com/prod",
+        description="The API as deployed; its URL is the stack's output ApiUrl.",
+        variables={
+            "apiId": ServerVariable(default="abcde12345", description="The API's id."),
+            "region": ServerVariable(default="us-east-1", description="The AWS region it is deployed to."),
+        },
+    ),
+    Server(
+        url="https://{address}",
+        description="The API with `params.domain`; its URL is the stack's output ApiUrl. Sign for the region "
+        "of the API, which this URL does not tell.",
+        variables={
+            "address": ServerVariable(
+                default="metering.example.com/billing", description="The domain's name and base path."
+            ),
+        },
+    ),
+]
 _SECURITY_SCHEMES: JsonObject = {
     "sigV4": {
         "type": "apiKey",
@@ -110,7 +122,7 @@ def build() -> JsonObject:
         summary="Reports usage of AWS Marketplace products, exactly once.",
         description=_DESCRIPTION,
         tags=_TAGS,
-        servers=[_SERVER],
+        servers=_SERVERS,
         contact=Contact(name="The Marketplace Metering API contributors"),
         license_info=License(name="MIT No Attribution", identifier="MIT-0"),
         security=[{name: []} for name in _SECURITY_SCHEMES],

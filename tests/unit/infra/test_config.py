@@ -7,6 +7,7 @@ import pytest
 
 from infra.config import Config, ConfigError
 from tests.unit.infra.conftest import PARAMS
+from tests.unit.infra.variants import DOMAIN
 
 API_KEY = PARAMS | {"authorization": "API_KEY"}
 KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/0c237476-b39f-44d9-9044-1d2b3f4e5a6b"
@@ -53,6 +54,23 @@ def test_any_region_name_is_accepted(region: str) -> None:
         ),
         (API_KEY | {"usage_plan": {"per_day": 1}}, "params.usage_plan.per_day is not a known parameter"),
         (API_KEY | {"usage_plan": {"requests_per_day": 1.5}}, "params.usage_plan.requests_per_day must be"),
+        (PARAMS | {"domain": "metering.example.com"}, "params.domain must be an object with name"),
+        (PARAMS | {"domain": {}}, "params.domain.name is missing; it must be a host name in lower case"),
+        (PARAMS | {"domain": DOMAIN | {"name": "Metering.example.com"}}, "a host name in lower case"),
+        (PARAMS | {"domain": DOMAIN | {"base_path": "/billing"}}, "without a slash at its ends"),
+        (
+            PARAMS | {"domain": DOMAIN | {"base_path": "billing//v1"}},
+            "params.domain.base_path must be a path",
+        ),
+        (
+            PARAMS | {"aws_region_name": "eu-west-1", "domain": DOMAIN},
+            "certificate_arn is in us-east-1, but the API is in eu-west-1 and needs a certificate in its own",
+        ),
+        (PARAMS | {"domain": DOMAIN | {"hosted_zone_id": "Z1"}}, "need each other: set both"),
+        (
+            PARAMS | {"domain": DOMAIN | {"hosted_zone_id": "Z1", "hosted_zone_name": "ample.com"}},
+            "metering.example.com does not end with .ample.com",
+        ),
         (PARAMS | {"allowed_cidrs": "203.0.113.0/24"}, "params.allowed_cidrs must be a list of networks"),
         (PARAMS | {"allowed_cidrs": ["203.0.113.7/24"]}, "params.allowed_cidrs.0 must be a network in CIDR"),
         (PARAMS | {"allowed_cidrs": ["0.0.0.0/0"]}, "and not the whole internet, not '0.0.0.0/0'"),

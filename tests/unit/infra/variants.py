@@ -1,5 +1,9 @@
 """Configurations that make a different stack, each beside the default."""
 
+DOMAIN = {
+    "name": "metering.example.com",
+    "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0c237476-b39f-4d1a-8f60-0d9d0f3c8f5e",
+}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "api key": {"authorization": "API_KEY", "usage_plan": {"requests_per_day": 1000}},
@@ -17,5 +21,15 @@ VARIANTS: dict[str, dict[str, object]] = {
     "x86_64": {"lambda_architecture": "x86_64"},
     "account role elsewhere": {"set_api_gateway_account_role": False},
     "waf": {"waf": True},
+    "own domain": {"domain": DOMAIN},
+    "own domain with a base path, a DNS record and the default endpoint": {
+        "domain": DOMAIN
+        | {
+            "base_path": "billing/v1",
+            "hosted_zone_id": "Z0123456789ABCDEFGHIJ",
+            "hosted_zone_name": "example.com",
+            "keep_default_endpoint": True,
+        }
+    },
     "one of several products": {"stack_name": "product-b", "dimensions": ["metered_1_id", "metered_2_id"]},
 }
