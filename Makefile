@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo local test test-unit test-faults test-contract test-report test-integration bench \
-	openapi docs lint format lock synth deploy verify diff destroy
+	openapi schema docs lint format lock synth deploy verify diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -59,14 +59,18 @@ bench: $(VENV_READY) ## Measure the functions beside what one would write instea
 openapi: $(VENV_READY) ## Write docs/openapi.json from what the functions say
 	$(PYTHON) -m tools.openapi write
 
+schema: $(VENV_READY) ## Write docs/cdk.context.schema.json from the configuration's model
+	$(PYTHON) -m tools.config_schema write
+
 docs: $(VENV_READY) ## Show the API reference in a browser; "try it" works while make local is up
 	@$(PYTHON) -m tools.openapi serve
 
-lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types and the OpenAPI document
+lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types, the OpenAPI document and the schema of the configuration
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m tools.openapi check
+	$(PYTHON) -m tools.config_schema check
 	tools/node_modules/.bin/spectral lint --ruleset tools/openapi/spectral.yaml --fail-severity hint docs/openapi.json
 
 format: $(VENV_READY) ## Format the code

@@ -226,7 +226,12 @@ class Config(_Params):
     ] = None
     log_level: Annotated[LogLevel, Field(description='"INFO", "WARNING" or "ERROR"')] = LogLevel.INFO
     log_retention_days: Annotated[
-        int, Field(strict=True, description=f"one of {', '.join(map(str, _RETENTION_DAYS))}")
+        int,
+        Field(
+            strict=True,
+            description=f"one of {', '.join(map(str, _RETENTION_DAYS))}",
+            json_schema_extra={"enum": [*_RETENTION_DAYS]},
+        ),
     ] = 90
     idempotency_hours: Annotated[
         int,

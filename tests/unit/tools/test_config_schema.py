@@ -1,0 +1,66 @@
+"""The JSON Schema of cdk.context.json, beside what the app itself accepts."""
+
+import json
+
+import jsonschema_rs
+import pytest
+
+from infra.config import Config, ConfigError
+from tests.unit.infra.conftest import PARAMS
+from tests.unit.infra.variants import DOMAIN, VARIANTS
+from tools.config_schema import SCHEMA_FILE, context_schema
+from tools.local_cloud.steps import PROJECT
+
+SCHEMA = jsonschema_rs.validator_for(context_schema())
+
+
+def test_the_file_in_docs_is_up_to_date() -> None:
+    assert json.loads(SCHEMA_FILE.read_text(encoding="utf-8")) == context_schema()
+
+
+def test_the_configuration_of_the_repository_is_valid_and_names_the_schema() -> None:
+    context = json.loads((PROJECT / "cdk.context.json").read_text(encoding="utf-8"))
+
+    SCHEMA.validate(context)
+    assert (PROJECT / context["$schema"]).samefile(SCHEMA_FILE)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_the_app_deploys_is_valid(variant: str) -> None:
+    SCHEMA.validate({"params": PARAMS | VARIANTS[variant]})
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        PARAMS | {"aws_region": "us-east-1"},
+        PARAMS | {"aws_region_name": "<aws_region_name>"},
+        PARAMS | {"metering_table_name": "a b"},
+        PARAMS | {"authorization": "OPEN"},
+        PARAMS | {"idempotency_hours": 23},
+        PARAMS | {"idempotency_hours": "24"},
+        PARAMS | {"log_retention_days": 2},
+        PARAMS | {"throttle": {"rate_per_second": 0}},
+        PARAMS | {"throttle": {"rate": 1}},
+        PARAMS | {"allowed_cidrs": "203.0.113.0/24"},
+        PARAMS | {"waf": "yes"},
+        PARAMS | {"stack_name": "1"},
+        PARAMS | {"dimensions": [""]},
+        PARAMS | {"domain": {"name": "metering.example.com"}},
+        PARAMS | {"domain": DOMAIN | {"base_path": "/billing"}},
+    ],
+    ids=str,
+)
+def test_what_the_app_refuses_is_marked_in_the_editor(params: dict[str, object]) -> None:
+    assert not SCHEMA.is_valid({"params": params})
+    with pytest.raises(ConfigError):
+        Config.from_context(params)
+
+
+def test_each_parameter_says_what_it_means_and_what_to_write() -> None:
+    waf = context_schema()["properties"]["params"]["properties"]["waf"]
+
+    assert (waf["type"], waf["default"]) == ("boolean", False)
+    assert waf["description"].startswith("Put AWS WAF in front:")
+    assert waf["description"].endswith("Write true or false.")
