@@ -1,4 +1,4 @@
-"""The dimensions that the seller's product has, where the deployment names them."""
+"""The dimensions of the seller's product, where the deployment names them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,36 @@ FILE = Path(__file__).with_name("dimensions.json")
 """Written into the bundle from ``params.dimensions``: Lambda's environment takes 4 KB only ("Lambda quotas",
 AWS Lambda Developer Guide), and 200 names of 60 characters are 12 KB."""
 
+MAX_SUGGESTIONS = 10
+"""Names looked up for one answer; each takes up to 50 ms of the share of a CPU that a function has."""
+
 
 def load(file: Path) -> frozenset[str] | None:
-    """Return the names in a file, a JSON array; None if there is no file, and so any name is taken."""
+    """Return the names in a file, a JSON array; None if there is no file: any name is accepted then."""
     return frozenset(json.loads(file.read_bytes())) if file.exists() else None
 
 
 KNOWN_DIMENSIONS = load(FILE)
 
 
-def nearest(name: str, known: frozenset[str]) -> str | None:
-    """Return the known name that is most like another one, if any is near."""
-    return next(iter(get_close_matches(name, sorted(known), n=1, cutoff=0.7)), None)
+class Suggestions:
+    """The known names that unknown ones of a request are probably meant to be.
+
+    Looked up for the first few names only: each takes milliseconds, and a request can have 250,000.
+
+    Parameters
+    ----------
+    known : frozenset[str]
+        The known names.
+    """
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = sorted(known)
+        self._found: dict[str, str | None] = {}
+
+    def nearest(self, name: str) -> str | None:
+        """Return the known name nearest to another one; None if none is near, or if it is not looked up."""
+        if name not in self._found and len(self._found) < MAX_SUGGESTIONS:
+            matches = get_close_matches(name, self._known, n=1, cutoff=0.7)
+            self._found[name] = matches[0] if matches else None
+        return self._found.get(name)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from metering_handlers.known_dimensions import KNOWN_DIMENSIONS, nearest
+from metering_handlers import known_dimensions
 
 MAX_BUYERS = 10_000
 """Entries in one bulk request; with one dimension each they stay below Lambda's 6 MB request limit."""
@@ -132,12 +132,10 @@ def _unknown_dimensions(value: object, known: frozenset[str]) -> list[InitErrorD
     unknown: list[InitErrorDetails] = []
     for index, entry in enumerate(value if isinstance(value, list) else ()):
         name = entry.get("dimension_name") if isinstance(entry, dict) else None
-        # What is too long breaks that rule, and looking for its like would take long.
+        # A name that is too long is reported as that only.
         if isinstance(name, str) and len(name) <= MAX_DIMENSION_NAME_LENGTH and name not in known:
-            like = nearest(name, known)
-            hint = f"; did you mean {like}?" if like else ""
             error = PydanticCustomError(
-                "unknown_dimension", "is not a dimension of the product{hint}", {"hint": hint}
+                "unknown_dimension", "is not a dimension of the product", {"name": name}
             )
             unknown.append(InitErrorDetails(type=error, loc=(index, "dimension_name"), input=name))
     return unknown
@@ -162,8 +160,8 @@ def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
 def _check_dimensions(value: object, validate: ValidatorFunctionWrapHandler) -> Sequence[MeteredDimension]:
     """Report repeated and unknown dimensions together with whatever else is wrong with the list."""
     broken = _duplicate_dimensions(value)
-    if KNOWN_DIMENSIONS is not None:
-        broken += _unknown_dimensions(value, KNOWN_DIMENSIONS)
+    if known_dimensions.KNOWN_DIMENSIONS is not None:
+        broken += _unknown_dimensions(value, known_dimensions.KNOWN_DIMENSIONS)
     try:
         dimensions: Sequence[MeteredDimension] = validate(value)
     except ValidationError as error:

@@ -9,6 +9,8 @@ from typing import NotRequired, TypedDict
 
 from aws_lambda_powertools.event_handler import Response
 
+from metering_handlers import known_dimensions
+
 PROBLEM_JSON = "application/problem+json"
 MAX_LISTED_VIOLATIONS = 1_000
 """Violations in one answer: 10,000 entries can break 250,000 rules, and Lambda's answers end at 6 MB."""
@@ -141,6 +143,7 @@ _RULES: Mapping[str, tuple[str, str]] = {
         "duplicate_dimension",
         "repeats {list}/{first_index}/dimension_name; send each dimension once, with the sum",
     ),
+    "unknown_dimension": ("unknown_dimension", "is not a dimension of the product{hint}"),
 }
 
 
@@ -158,13 +161,18 @@ def violations(lines: Iterable[ErrorLine]) -> list[Violation]:
         One for each line, in their order; ``pointer`` is an RFC 6901 JSON pointer into that part.
     """
     found: list[Violation] = []
+    suggestions = known_dimensions.Suggestions(known_dimensions.KNOWN_DIMENSIONS or frozenset())
     for line in lines:
         location, *path = line["loc"]
         tokens = [f"/{_pointer_token(part)}" for part in path]
         if line["type"] in _RULES:
             code, template = _RULES[line["type"]]
             # "list" is where the list stands whose entry's member broke the rule.
-            detail = template.format_map({"list": "".join(tokens[:-2]), **(line.get("ctx") or {})})
+            context = {"list": "".join(tokens[:-2]), **(line.get("ctx") or {})}
+            if line["type"] == "unknown_dimension":
+                meant = suggestions.nearest(str(context["name"]))
+                context["hint"] = f"; did you mean {meant}?" if meant else ""
+            detail = template.format_map(context)
         else:
             code, detail = line["type"], line["msg"]
         found.append(Violation(location=str(location), pointer="".join(tokens), code=code, detail=detail))

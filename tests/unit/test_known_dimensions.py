@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metering_handlers import models
-from metering_handlers.known_dimensions import load
+from metering_handlers import known_dimensions
+from metering_handlers.known_dimensions import MAX_SUGGESTIONS, load
 from tests.unit.lambda_calls import Api, buyer, usage
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ DIMENSIONS = [f"product_dimension_{number:03d}_{'x' * 38}" for number in range(1
 
 @pytest.fixture(autouse=True)
 def product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "KNOWN_DIMENSIONS", frozenset(DIMENSIONS))
+    monkeypatch.setattr(known_dimensions, "KNOWN_DIMENSIONS", frozenset(DIMENSIONS))
 
 
 def test_a_known_dimension_is_taken(api: Api, stored: "StoredItems") -> None:
@@ -66,8 +66,29 @@ def test_every_unknown_dimension_is_named_together_with_whatever_else_is_wrong(
     assert stored.all() == []
 
 
+def test_a_large_request_of_unknown_dimensions_gets_a_few_guesses_and_its_answer_in_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def look_up(name: str, *_: object, **__: object) -> list[str]:
+        looked_up.append(name)
+        return ["metered_1_id"]
+
+    monkeypatch.setattr(known_dimensions, "get_close_matches", look_up)
+    buyers = [buyer("c", **{f"metered_{number}_id": 1}) for number in (*range(100, 500), *range(100, 500))]
+
+    errors = api.insert_many({"buyers": buyers}).body["errors"]
+
+    assert looked_up == [f"metered_{number}_id" for number in range(100, 100 + MAX_SUGGESTIONS)]
+    guessed = [
+        number for number, error in enumerate(errors) if "did you mean metered_1_id?" in error["detail"]
+    ]
+    assert guessed == [*range(MAX_SUGGESTIONS), *range(400, 400 + MAX_SUGGESTIONS)]
+
+
 def test_without_a_list_every_dimension_is_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "KNOWN_DIMENSIONS", None)
+    monkeypatch.setattr(known_dimensions, "KNOWN_DIMENSIONS", None)
 
     assert api.insert_one("c", usage(anything=1)).status == 200
 
