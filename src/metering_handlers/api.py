@@ -1,4 +1,4 @@
-"""What the three functions share: the resolver with its error answers, and the frame around each request."""
+"""What the three functions share: the resolver with its error responses, and the Lambda handler around it."""
 
 import binascii
 import json
@@ -39,7 +39,7 @@ LambdaHandler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
 class MeteringResolver(APIGatewayRestResolver):
-    """Powertools' resolver, which validates requests, with this API's answers for what goes wrong."""
+    """Powertools' resolver with request validation and this API's error responses."""
 
     def __init__(self) -> None:
         super().__init__(enable_validation=True, json_body_deserializer=_load_json_object)
@@ -54,11 +54,11 @@ class MeteringResolver(APIGatewayRestResolver):
 
     @property
     def request_id(self) -> str:
-        """The id of the request being answered: what a caller quotes to the operator."""
+        """Id of the current request, which callers quote to the operator."""
         return request_id_of(self.current_event, self.lambda_context)
 
     def resolve(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Answer one proxy event, whatever base path leads to it and however its path is spelled."""
+        """Resolve a proxy event, with any base path and any spelling of the path."""
         return super().resolve(_normalized(event), context)
 
     def _answer(self, problem: ProblemError) -> Response[str]:
@@ -132,12 +132,12 @@ class MeteringResolver(APIGatewayRestResolver):
 
 
 def lambda_handler_of(app: MeteringResolver) -> LambdaHandler:
-    """Make a function's entry point: correlation id, metrics, and one log line for each request.
+    """Create a function's Lambda handler: correlation id, metrics, and one log line for each request.
 
     Parameters
     ----------
     app : MeteringResolver
-        The resolver with the function's route.
+        Resolver with the function's route.
     """
 
     @logger.inject_lambda_context(clear_state=True)
@@ -170,13 +170,13 @@ def request_id_of(event: Mapping[str, Any], context: LambdaContext) -> str:
 
 
 def _normalized(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Make path and content type what Powertools' routing and body parsing expect.
+    """Normalize path and content type for Powertools' routing and body parsing.
 
     ``path`` begins with the base path of a custom domain; ``resource`` and ``pathParameters`` are the same
-    with and without one. API Gateway may hand over a parameter decoded or not, and Powertools' ``<name>``
-    does not match a slash: so the identifier is percent-encoded here, whichever way it came, and decoded once
-    when validated. Powertools would also read forms, which this API does not take, and compares media types
-    literally.
+    with and without one. API Gateway passes a parameter decoded or not, and Powertools' ``<name>`` does
+    not match a slash: the identifier is therefore percent-encoded here in either case, and decoded once
+    during validation. Powertools would also parse forms, which this API does not accept, and compares media
+    types literally.
     """
     path = event["resource"]
     for name, value in (event["pathParameters"] or {}).items():
@@ -189,12 +189,12 @@ def _normalized(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _load_json_object(text: str) -> dict[str, object]:
-    """Parse a body strictly: no NaN, no member twice, nothing but an object at the top.
+    """Parse a body strictly: a JSON object, without NaN and without duplicate members.
 
     Raises
     ------
     ProblemError
-        If the text is not JSON (400), or is JSON of another kind (422).
+        If the text is not JSON (400), or not a JSON object (422).
     """
     try:
         document: object = json.loads(
@@ -217,7 +217,7 @@ def _load_json_object(text: str) -> dict[str, object]:
 
 
 def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a member given twice: which of two usages to bill is not ours to guess."""
+    """Refuse duplicate members: the API cannot know which of two usages to bill."""
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]

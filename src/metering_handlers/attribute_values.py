@@ -1,4 +1,4 @@
-"""DynamoDB attribute values as JSON, whatever their type: records inserted by hand may hold any."""
+"""Conversion of DynamoDB attribute values of all types to JSON: records inserted by hand may have any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DynamoDB's client as the functions use it: its time limits, and which of its errors pass."""
+"""The functions' DynamoDB client: its time limits, and which errors to retry."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 READ_TIMEOUT_MS = 3_000
 CONNECT_TIMEOUT_MS = 1_000
 ANSWER_RESERVE_MS = 1_000
-"""Kept back of the function's time, to render the answer and log it."""
+"""Reserved for rendering the response and logging."""
 ATTEMPT_BUDGET_MS = CONNECT_TIMEOUT_MS + READ_TIMEOUT_MS + ANSWER_RESERVE_MS
-"""What a call to DynamoDB may need at worst: with less time left, none is started."""
+"""Longest time that a call to DynamoDB can take: none is started with less time left."""
 
 THROTTLING_ERRORS = frozenset(
     {
@@ -34,14 +34,14 @@ RETRYABLE_ERRORS = THROTTLING_ERRORS | {
 
 
 def connect(*, max_attempts: int, max_connections: int) -> DynamoDBClient:
-    """Make a client from the function's environment; each try of a call ends within ``ATTEMPT_BUDGET_MS``.
+    """Create a client from the function's environment; each attempt ends within ``ATTEMPT_BUDGET_MS``.
 
     Parameters
     ----------
     max_attempts : int
-        How often the client itself tries a call.
+        Attempts that the client makes for each call.
     max_connections : int
-        Connections kept open: as many as calls are under way at a time.
+        Connections kept open, one for each concurrent call.
     """
     # boto3 would add its resources and S3 transfers, which nothing here uses, to each cold start.
     session = botocore.session.get_session()
@@ -60,7 +60,7 @@ def connect(*, max_attempts: int, max_connections: int) -> DynamoDBClient:
 
 
 class _DynamoDBLoader(Loader):
-    """Loads service models without listing the directories of all 400 services to find the known ones."""
+    """Loads service models without listing the directories of all 400 services."""
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the base class's signature
         return ["dynamodb"]

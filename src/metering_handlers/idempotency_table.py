@@ -1,4 +1,4 @@
-"""The idempotency table: one row for each chunk of a request whose records are in the metering table."""
+"""The idempotency table: one row for each chunk of a request that was written."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ REQUEST_ID = "request_id"
 
 @dataclass(frozen=True)
 class Row:
-    """What the table remembers of one chunk.
+    """The row of one chunk.
 
     Parameters
     ----------
     key : str
         The idempotency key.
     chunk : int
-        The chunk's number in its request, from 0.
+        Number of the chunk within its request, from 0.
     expiration : int
-        When the row stops to count, in s since the epoch.
+        Time from which the row counts as absent, in s since the epoch.
     payload_hash : str
-        What :func:`payload_hash` makes of the whole request.
+        :func:`payload_hash` of the whole request.
     request_time : int
-        The ``create_timestamp`` that the key's first request began with, in ms since the epoch.
+        First ``create_timestamp`` of the first request with the key, in ms since the epoch.
     create_timestamps : Sequence[int]
-        The stored records' ``create_timestamp``, in ms, in the order of the chunk's entries.
+        ``create_timestamp`` of the stored records, in ms, in the order of the chunk's entries.
     request_id : str
-        The request that wrote the chunk.
+        Id of the request that wrote the chunk.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Row:
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Self:
-        """Read a row as DynamoDB holds it."""
+        """Create a row from an item of the table."""
         key, _, chunk = item[ID]["S"].rpartition("#")
         request_time = int(item[REQUEST_TIME]["N"])
         return cls(
@@ -68,18 +68,18 @@ class Row:
         )
 
     def put(self, table_name: str, now: int) -> PutTypeDef:
-        """Make the transaction's action that writes the row, unless one is there that still counts.
+        """Create the transaction's Put action, which fails if there is a row that has not expired.
 
-        TTL removes an expired row some time later, within days; until then it counts as absent.
+        Time to live deletes expired rows within days; until then they count as absent.
 
         Parameters
         ----------
         table_name : str
-            The idempotency table's name.
+            Name of the idempotency table.
         now : int
-            The time, in s since the epoch.
+            Current time, in s since the epoch.
         """
-        # Offsets as one short text: a list of numbers would cost each row another write unit.
+        # Offsets in one short string: a list of numbers would cost another write unit per row.
         offsets = ",".join(str(timestamp - self.request_time) for timestamp in self.create_timestamps)
         return {
             "TableName": table_name,
@@ -98,15 +98,15 @@ class Row:
 
 
 def payload_hash(usages: Sequence[BuyerUsage], chunk_size: int) -> str:
-    """Condense a request's meaning: equal for the same entries in the same order, however JSON spelled them.
+    """Return a digest of a request: equal for the same entries in the same order, in any JSON notation.
 
     Parameters
     ----------
     usages : Sequence[BuyerUsage]
         The request's entries.
     chunk_size : int
-        Entries in a chunk. A retry that were cut differently, after an upgrade in between, must not be taken
-        for the same: its chunks would not be those the rows speak of.
+        Entries in a chunk. Included because a retry that is divided differently, after an upgrade, does not
+        have the chunks that the rows describe.
     """
     entries = [
         [

@@ -1,6 +1,6 @@
 """``POST /insertMeteringRecord/{customerIdentifier}``: store one customer's usage."""
 
-from metering_handlers import startup  # isort: skip - before everything else
+from metering_handlers import startup  # isort: skip - has to come first
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ app = MeteringResolver()
     "/insertMeteringRecord/<customerIdentifier>",
     operation_id="insertMeteringRecord",
     summary="Insert one customer's usage",
-    description="Stores one record. With an `Idempotency-Key` it is safe to repeat.",
+    description="Stores one record. With an `Idempotency-Key`, the request can be repeated safely.",
     tags=["Inserting"],
 )
 def insert_metering_record(
@@ -28,7 +28,7 @@ def insert_metering_record(
     prefer: Prefer = None,
 ) -> Response[str]:
     """Store one record for the customer in the path."""
-    # Both parts are validated already; constructing validates nothing twice.
+    # Both parts are validated already; model_construct does not validate them again.
     entry = BuyerUsage.model_construct(
         customerIdentifier=customerIdentifier, metered_dimensions=usage.metered_dimensions
     )

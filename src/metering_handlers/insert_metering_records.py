@@ -1,6 +1,6 @@
 """``POST /insertMeteringRecords``: store many customers' usage."""
 
-from metering_handlers import startup  # isort: skip - before everything else
+from metering_handlers import startup  # isort: skip - has to come first
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ app = MeteringResolver()
     operation_id="insertMeteringRecords",
     summary="Insert many customers' usage",
     description="Stores one record for each entry of `buyers`, in their order; a customer may have several. "
-    "A request that is cut short answers 503 with the key to resume it with.",
+    "A partially completed request is answered 503, with the key to resume it.",
     tags=["Inserting"],
 )
 def insert_metering_records(

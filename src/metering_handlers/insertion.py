@@ -1,4 +1,4 @@
-"""Inserting, as both insert functions do it: entries in, records stored, the answer out."""
+"""What both insert functions do: store one record for each entry, and respond."""
 
 import json
 from collections.abc import Sequence
@@ -63,19 +63,19 @@ record_writer = RecordWriter(
 def insert(
     app: MeteringResolver, usages: Sequence[BuyerUsage], idempotency_key: str | None, prefer: str | None
 ) -> Response[str]:
-    """Store one record for each entry and answer the request that ``app`` is serving.
+    """Store one record for each entry, and return the response to the current request of ``app``.
 
     Parameters
     ----------
     app : MeteringResolver
-        The resolver that serves the request.
+        Resolver that handles the request.
     usages : Sequence[BuyerUsage]
         The valid entries, in the order they were sent.
     idempotency_key : str | None
-        The request's ``Idempotency-Key`` header; without it the request's own id is its key, so that a caller
-        can resume what was cut short.
+        The ``Idempotency-Key`` header. Without one, the request id is the key, so that a caller can resume a
+        partially completed request.
     prefer : str | None
-        The request's ``Prefer`` header.
+        The ``Prefer`` header.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def insert(
 
 
 def _report(written: Written) -> None:
-    """Tell the operator: in the request's log line, and as metrics."""
+    """Add the outcome to the request's log line and to the metrics."""
     logger.append_keys(
         records=written.records,
         inserted=written.inserted,
@@ -142,7 +142,7 @@ def _report(written: Written) -> None:
 
 
 def _wants_representation(prefer: str | None) -> bool:
-    """Read the header as RFC 7240, section 2, has it: a list of preferences, each perhaps with parameters."""
+    """Parse the header (RFC 7240, section 2): a list of preferences, which may have parameters."""
     preferences = (prefer or "").split(",")
     return any(
         preference.partition(";")[0].replace(" ", "").replace('"', "").lower() == RETURN_REPRESENTATION

@@ -1,6 +1,6 @@
 """``GET /listMeteringRecords/{customerIdentifier}``: a customer's records and their outcome, or totals."""
 
-from metering_handlers import startup  # isort: skip - before everything else
+from metering_handlers import startup  # isort: skip - has to come first
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""One answer of the list endpoint: a page of records, or totals, within Lambda's limits of size and time."""
+"""A response of the list endpoint: a page of records, or totals, within Lambda's limits of size and time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from metering_handlers.outcomes import Outcome
 
 MAX_ANSWER_BYTES = 5_500_000
-"""Records or totals in one answer. Lambda's answers end at 6 MB, headers and ``next_token`` included
+"""Bytes of records or totals in one response, of the 6 MB that Lambda allows with headers and ``next_token``
 (Lambda Developer Guide, "Lambda quotas", invocation payload)."""
 _MAX_TOTAL_BYTES = 400
-"""The row of one dimension's totals, its name aside."""
+"""Bytes of one dimension's totals, without its name."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Page:
     Attributes
     ----------
     records : Sequence[str]
-        Each as JSON text.
+        Records as JSON.
     last_timestamp : str | None
         Sort key after which the next page starts; None if there is none.
     """
@@ -65,9 +65,9 @@ def page_of(
     limit: int,
     remaining_ms: Callable[[], int],
 ) -> Page:
-    """Gather one page of records.
+    """Collect one page of records.
 
-    It ends early where the answer would become too large, or the time would not allow another read.
+    The page ends early if the response would become too large, or if there is no time for another query.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def page_of(
 
 
 def totals_of(batches: Iterable[Batch], *, remaining_ms: Callable[[], int]) -> TotalsPage:
-    """Add up records until all are read, the answer would become too large, or the time is up.
+    """Add up records until all are read, the response would become too large, or there is no time left.
 
     Parameters
     ----------
@@ -130,15 +130,15 @@ def totals_of(batches: Iterable[Batch], *, remaining_ms: Callable[[], int]) -> T
 
 
 def sent_bytes(text: str) -> int:
-    """Return how many bytes text takes in Lambda's answer: the body is a string in a JSON document.
+    """Return the size in bytes of text within Lambda's response, where the body is a JSON string.
 
-    Counted as ASCII, as some of Lambda's runtimes send it; others send fewer bytes.
+    Non-ASCII characters are counted as escaped, which is how some of Lambda's runtimes send them.
     """
     return len(json.dumps(text))
 
 
 def _rendered(item: Item, outcome: Outcome) -> str:
-    """Render a record as JSON; one that no answer could hold, inserted by hand, in brief."""
+    """Render a record as JSON; one inserted by hand that is too large for any response, in brief."""
     text = json.dumps(shown(item, outcome), ensure_ascii=False)
     if sent_bytes(text) > MAX_ANSWER_BYTES:
         text = json.dumps(shown_in_brief(item, outcome), ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""The metering table: records are only ever added to it, and read back.
+"""The metering table: items of new records, and queries.
 
-The quickstart owns the table; its attributes, and what its hourly job makes of them, decide what is written.
+The quickstart owns the table: its attributes, and how its hourly job uses them, decide what is written.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
     Item = dict[str, AttributeValueTypeDef]
 
 _RECORD_BYTES = 320
-"""An item without its dimensions: attribute names, a customer's and a request's id of the usual lengths."""
+"""Size of an item without its dimensions: attribute names, and ids of the usual lengths."""
 _DIMENSION_BYTES = 32
-"""A dimension without its name: the names and overhead of its map, and its value."""
+"""Size of a dimension without its name: attribute names, value, and the overhead of a map."""
 
 
 def new_item(usage: BuyerUsage, create_timestamp: int, request_id: str) -> Item:
-    """Make the item of a new record, pending, as the hourly job reads it.
+    """Create the item of a new, pending record.
 
     Parameters
     ----------
     usage : BuyerUsage
-        Who has used what.
+        Customer and usage.
     create_timestamp : int
-        The record's sort key, in ms since the epoch.
+        Sort key, in ms since the epoch.
     request_id : str
-        Stored with the record, for tracing; the job leaves it alone.
+        Stored for tracing; the hourly job ignores it.
     """
     return {
         CUSTOMER_IDENTIFIER: {"S": usage.customerIdentifier},
@@ -67,10 +67,10 @@ def new_item(usage: BuyerUsage, create_timestamp: int, request_id: str) -> Item:
 
 
 def write_units(usage: BuyerUsage) -> int:
-    """Return the write units of a new record's item: one for each KB, begun or whole.
+    """Return the write units of a new record's item: one for each KB, rounded up.
 
-    Sizes are estimated, on the safe side, by the rules of the Amazon DynamoDB Developer Guide ("DynamoDB item
-    sizes and formats"): UTF-8 bytes of names and texts, and a few for each number, list and map.
+    The size is an upper estimate, by the rules of the Amazon DynamoDB Developer Guide ("DynamoDB item sizes
+    and formats"): UTF-8 bytes of names and strings, and a few for each number, list and map.
     """
     names = sum(len(used.dimension_name.encode()) for used in usage.metered_dimensions)
     size = _RECORD_BYTES + names + _DIMENSION_BYTES * len(usage.metered_dimensions)
@@ -78,7 +78,7 @@ def write_units(usage: BuyerUsage) -> int:
 
 
 def put_new(table_name: str, item: Item) -> PutTypeDef:
-    """Make the transaction's action that adds a record, and fails rather than overwrite one."""
+    """Create the transaction's Put action, which fails rather than overwrite a record."""
     return {
         "TableName": table_name,
         "Item": item,
@@ -88,14 +88,14 @@ def put_new(table_name: str, item: Item) -> PutTypeDef:
 
 @dataclass(frozen=True)
 class Batch:
-    """One answer of DynamoDB.
+    """One response of DynamoDB to a query.
 
     Attributes
     ----------
     items : Sequence[Item]
-        Items in their order; none where a filter excluded all that was read.
+        Items in query order; empty if the filter excluded all items read.
     last_timestamp : str | None
-        Sort key after which the rest follows; None if there is no more.
+        Sort key after which to continue; None if there are no more items.
     """
 
     items: Sequence[Item]
@@ -103,21 +103,21 @@ class Batch:
 
 
 class MeteringTable:
-    """The metering table, through one DynamoDB client.
+    """Queries of the metering table.
 
     Parameters
     ----------
     name : str
-        The table's name.
+        Name of the table.
     client : DynamoDBClient
-        Retries by itself.
+        Client that retries by itself.
     """
 
     def __init__(self, name: str, client: DynamoDBClient) -> None:
         self._name = name
         self._client = client
 
-    def query(  # noqa: PLR0913 - one for each choice a listing has
+    def query(  # noqa: PLR0913 - one for each option of a listing
         self,
         customer_identifier: str,
         *,

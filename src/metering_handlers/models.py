@@ -1,4 +1,4 @@
-"""What a caller may send: the request models, and the limits they enforce."""
+"""Request models and the limits they enforce."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from metering_handlers import known_dimensions
 
 MAX_BUYERS = 10_000
-"""Entries in one bulk request; with one dimension each they stay below Lambda's 6 MB request limit."""
+"""Entries in one bulk request: with one dimension each, they stay below Lambda's limit of 6 MB."""
 MAX_DIMENSIONS = 25
 """Dimensions in one record: the hourly job sends them all in one BatchMeterUsage call, which takes 25."""
 MAX_DIMENSION_NAME_LENGTH = 255
@@ -41,7 +41,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _check_customer_identifier(value: str) -> str:
-    """Refuse what the hourly job could never forward: its usage would never be billed."""
+    """Refuse identifiers that the hourly job could not forward: their usage would never be billed."""
     if "%" in value:
         raise PydanticCustomError(
             "percent_sign",
@@ -52,7 +52,7 @@ def _check_customer_identifier(value: str) -> str:
             "not_printable_ascii", "must consist of printable ASCII characters without white space"
         )
     if value.startswith("/") or value.endswith("/") or "//" in value:
-        # No buyer's identifier does: it is a slash too many in a URL, and nobody could bill that usage.
+        # No buyer has such an identifier: a URL has a slash too many, and the usage could not be billed.
         raise PydanticCustomError(
             "misplaced_slash", "must not begin or end with a slash, or hold two slashes in a row"
         )
@@ -77,15 +77,15 @@ CustomerIdentifier = Annotated[
 ]
 
 PathCustomerIdentifier = Annotated[CustomerIdentifier, BeforeValidator(unquote)]
-"""The same identifier where a path carries it, plain or percent-encoded: every spelling is one customer."""
+"""The same identifier in a path, plain or percent-encoded: all spellings mean the same customer."""
 
 
 class MeteredDimension(BaseModel):
-    """How much of one dimension was used."""
+    """Usage of one dimension."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    # API Gateway puts U+FFFD where a body is not UTF-8; usage of a dimension so mangled is never billed.
+    # API Gateway replaces what is not UTF-8 by U+FFFD; usage of such a dimension could never be billed.
     dimension_name: Annotated[
         str,
         Field(
@@ -106,7 +106,7 @@ class MeteredDimension(BaseModel):
 
 
 def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
-    """Find names used twice: the hourly job adds dimensions up across records, not inside one."""
+    """Find duplicate names: the hourly job adds up dimensions across records, not within a record."""
     if not isinstance(value, list):
         return []
     first_index: dict[str, int] = {}
@@ -128,7 +128,7 @@ def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
 
 
 def _unknown_dimensions(value: object, known: frozenset[str]) -> list[InitErrorDetails]:
-    """Find names that the product does not have: one of them makes AWS refuse the customer's whole hour."""
+    """Find unknown names: a single one makes AWS refuse all of the customer's usage of the hour."""
     unknown: list[InitErrorDetails] = []
     for index, entry in enumerate(value if isinstance(value, list) else ()):
         name = entry.get("dimension_name") if isinstance(entry, dict) else None
@@ -142,7 +142,7 @@ def _unknown_dimensions(value: object, known: frozenset[str]) -> list[InitErrorD
 
 
 def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
-    """Give a validation error's lines in the form from which another error can be built."""
+    """Convert the lines of a validation error to the form from which another error can be created."""
     return [
         InitErrorDetails(
             type=PydanticCustomError(
@@ -158,7 +158,7 @@ def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
 
 
 def _check_dimensions(value: object, validate: ValidatorFunctionWrapHandler) -> Sequence[MeteredDimension]:
-    """Report repeated and unknown dimensions together with whatever else is wrong with the list."""
+    """Report duplicate and unknown dimensions together with all other errors of the list."""
     broken = _duplicate_dimensions(value)
     if known_dimensions.KNOWN_DIMENSIONS is not None:
         broken += _unknown_dimensions(value, known_dimensions.KNOWN_DIMENSIONS)
@@ -222,7 +222,7 @@ class BulkUsage(BaseModel):
 
 
 class RecordStatus(StrEnum):
-    """What became of a record."""
+    """Whether a record was billed."""
 
     PENDING = "pending"
     METERED = "metered"
@@ -230,7 +230,7 @@ class RecordStatus(StrEnum):
 
 
 class GroupBy(StrEnum):
-    """What records are added up by."""
+    """What totals are grouped by."""
 
     DIMENSION = "dimension"
 
@@ -240,14 +240,14 @@ NOT_WITH_GROUP_BY = ("status", "order", "limit")
 
 
 class SortOrder(StrEnum):
-    """By ``create_timestamp``."""
+    """Order by ``create_timestamp``."""
 
     ASCENDING = "asc"
     DESCENDING = "desc"
 
 
 def _parse_instant(value: object) -> int:
-    """Read epoch milliseconds or an ISO 8601 date or time (UTC unless it says otherwise)."""
+    """Parse epoch milliseconds, or an ISO 8601 date or time (UTC unless it has an offset)."""
     if isinstance(value, str):
         if value.isascii() and value.isdigit() and len(value) <= len(str(MAX_TIMESTAMP)):
             return int(value)
@@ -258,7 +258,7 @@ def _parse_instant(value: object) -> int:
         else:
             if instant.tzinfo is None:
                 instant = instant.replace(tzinfo=UTC)
-            # Whole-number arithmetic: a float of seconds would lose a millisecond now and then.
+            # Integer arithmetic: a float of seconds would sometimes lose a millisecond.
             return (instant - EPOCH) // timedelta(milliseconds=1)
     raise PydanticCustomError(
         "invalid_instant",

@@ -1,4 +1,4 @@
-"""The list endpoint's ``next_token``: where the next page starts, opaque to the caller."""
+"""The list endpoint's ``next_token``: an opaque position from which the next page starts."""
 
 import base64
 from decimal import Clamped, Context, Inexact, Overflow, Rounded, Underflow
@@ -14,11 +14,11 @@ _NUMBERS = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexa
 
 
 class InvalidNextTokenError(ValueError):
-    """The token is not one of ours, or belongs to another listing."""
+    """The token is not one of this API, or belongs to another listing."""
 
 
 def _check_number(text: str) -> str:
-    """Refuse what DynamoDB would not take as a number; others may have written decimals by mistake."""
+    """Refuse text that DynamoDB would not accept as a number; records inserted by hand may have decimals."""
     try:
         number = _NUMBERS.create_decimal(text)
     except ArithmeticError as error:

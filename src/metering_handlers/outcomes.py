@@ -1,8 +1,8 @@
 """Outcome of each record and dimension: pending, metered (billed) or failed, and the reason of a failure.
 
-The hourly job's flag ``metering_failed`` does not tell: one dimension that AWS Marketplace refused sets it
-for all of a customer's records of the hour, and dimensions returned in ``UnprocessedRecords``, which are
-never billed, do not set it. The stored answer of BatchMeterUsage tells; the flag is the last resort.
+The hourly job's flag ``metering_failed`` is not reliable: one dimension that AWS Marketplace refused sets it
+for all of a customer's records of the hour, and dimensions in ``UnprocessedRecords``, which are never billed,
+do not set it. The stored response of BatchMeterUsage decides; the flag is used only where that is missing.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     """A dimension's status, and the reason of a failure."""
 
 UNPROCESSED = "Unprocessed"
-"""Reason of a dimension in ``UnprocessedRecords``: BatchMeterUsage did not take it, the job drops it."""
+"""Reason of a dimension in ``UnprocessedRecords``, which was not billed and which the job drops."""
 UNKNOWN = "Unknown"
-"""Reason where the record is flagged as failed and the stored answer does not say why."""
+"""Reason of a record that is flagged as failed, where the stored response does not say why."""
 
 _SUCCESS = "Success"
 _PENDING: Verdict = (RecordStatus.PENDING, None)
 _METERED: Verdict = (RecordStatus.METERED, None)
 _MAX_REASON_LENGTH = 128
-"""Characters. Statuses and exception names are shorter; longer text, put there by hand, is no reason."""
+"""Characters. Statuses and exception names are shorter; longer text, written by hand, is not a reason."""
 _MAX_CONTAINERS = 500
-"""JSON arrays and objects in a text that is parsed; BatchMeterUsage's answer for 25 dimensions has 53.
+"""JSON arrays and objects in a text that is parsed; BatchMeterUsage's response for 25 dimensions has 53.
 
-Deeper nesting than Python can serialize again would turn a listing into a 500.
+Nesting that is too deep for Python to serialize again would make the list endpoint answer 500.
 """
 
 
@@ -87,8 +87,8 @@ class Outcome:
     dimensions : Sequence[DimensionOutcome]
         In their stored order.
     metering_response : Json
-        The stored answer, parsed, also where it is JSON within JSON; text that is not JSON as it is
-        stored. Records may share it: not to be changed.
+        The stored response, parsed, also where it is JSON within JSON; text that is not JSON is unchanged.
+        Records may share it: it must not be modified.
     """
 
     status: RecordStatus
@@ -102,7 +102,7 @@ def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
     Parameters
     ----------
     item : Mapping[str, AttributeValueTypeDef]
-        The record as DynamoDB's low-level client returns it; any attribute may be missing or odd.
+        The record as DynamoDB's low-level client returns it; attributes may be missing or of another type.
     """
     stored = item.get(METERING_RESPONSE)
     answer = _parsed_answer(stored["S"]) if stored and "S" in stored else _Answer(as_json(stored))
@@ -130,19 +130,19 @@ def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
 
 
 class _Answer:
-    """What the hourly job stored of BatchMeterUsage's answer.
+    """The response of BatchMeterUsage that the hourly job stored.
 
     Parameters
     ----------
     content : Json
-        The answer, parsed.
+        The parsed response.
 
     Attributes
     ----------
     of_dimensions : dict[str, Verdict]
-        Verdicts of the dimensions that the answer names.
+        Verdicts of the dimensions in the response.
     of_others : Verdict | None
-        Verdict of all other dimensions: an exception's; None if the answer has none.
+        Verdict of all other dimensions, if the job stored an exception.
     """
 
     __slots__ = ("content", "of_dimensions", "of_others")
@@ -159,8 +159,8 @@ class _Answer:
             if reason := _reason(content.get("code")) or _reason(content.get("name")):
                 self.of_others = (RecordStatus.FAILED, reason)
             return
-        # A dimension belongs in here once. Of several entries Success counts most: usage that was billed
-        # must not be sent again.
+        # A dimension should appear once. Of several entries, Success wins: usage that was billed must not be
+        # sent again.
         for record in unprocessed if isinstance(unprocessed, list) else ():
             if dimension := _dimension_of(record):
                 self.of_dimensions[dimension] = (RecordStatus.FAILED, UNPROCESSED)
@@ -191,13 +191,13 @@ def _parsed_answer(text: str) -> _Answer:
 
 
 def _parsed(text: str) -> Json:
-    """Parse JSON; return text that is not JSON, or that an answer could not contain as JSON, as it is."""
+    """Parse JSON; return text unchanged that is not JSON, or that a response could not contain as JSON."""
     if text.count("[") + text.count("{") > _MAX_CONTAINERS:
         return text
     try:
         parsed: Json = json.loads(text, parse_float=_finite, parse_constant=_refuse_constant)
         if "\\u" in text:
-            # An escaped lone surrogate (RFC 8259, section 8.2) is text that UTF-8 cannot encode.
+            # UTF-8 cannot encode an escaped lone surrogate (RFC 8259, section 8.2).
             json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return text
@@ -205,7 +205,7 @@ def _parsed(text: str) -> Json:
 
 
 def _finite(text: str) -> float:
-    """Refuse a number beyond the doubles: JSON has no Infinity (RFC 8259, section 6)."""
+    """Refuse a number outside the range of doubles: JSON has no Infinity (RFC 8259, section 6)."""
     number = float(text)
     if not isfinite(number):
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""Problem details: the one shape of every error (RFC 9457)."""
+"""Problem details (RFC 9457), the format of all error responses."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +13,9 @@ from metering_handlers import known_dimensions
 
 PROBLEM_JSON = "application/problem+json"
 MAX_LISTED_VIOLATIONS = 1_000
-"""Violations in one answer: 10,000 entries can break 250,000 rules, and Lambda's answers end at 6 MB."""
+"""Violations in one response: 10,000 entries can break 250,000 rules, and Lambda allows 6 MB."""
 _MAX_POINTER_TOKEN_LENGTH = 255
-"""Characters of a member's name shown in a pointer: an unknown one may be megabytes long."""
+"""Characters of a member's name shown in a pointer: an unknown name can be megabytes long."""
 
 
 class ProblemType(StrEnum):
@@ -54,7 +54,7 @@ class ProblemType(StrEnum):
 
 
 class Violation(TypedDict):
-    """One broken rule: where, which, and what to change."""
+    """A broken rule: where, which one, and what to change."""
 
     location: str
     pointer: str
@@ -63,7 +63,7 @@ class Violation(TypedDict):
 
 
 class ErrorLine(TypedDict):
-    """What this module reads of a line of ``pydantic.ValidationError.errors()``."""
+    """The members of a line of ``pydantic.ValidationError.errors()`` that this module uses."""
 
     type: str
     loc: tuple[str | int, ...]
@@ -73,7 +73,7 @@ class ErrorLine(TypedDict):
 
 @dataclass(eq=False)
 class ProblemError(Exception):
-    """An answer other than success.
+    """An error response.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class ProblemError(Exception):
     problem_type : ProblemType
         The problem type.
     detail : str
-        What was wrong and what to do, for the caller to read.
+        What was wrong and what to do, for the caller.
     errors : Sequence[Violation]
-        Every rule that was broken, when there are any to list.
+        The broken rules, if any are to be listed.
     headers : Mapping[str, str]
         Further response headers.
     members : Mapping[str, int | str]
@@ -100,7 +100,7 @@ class ProblemError(Exception):
 
 
 def problem_response(problem: ProblemError, request_id: str) -> Response[str]:
-    """Render a problem as the answer to the request with that id."""
+    """Render a problem as the response to the request with that id."""
     document: dict[str, object] = {
         "type": problem.problem_type.uri,
         "title": problem.problem_type.summary,
@@ -119,7 +119,7 @@ def problem_response(problem: ProblemError, request_id: str) -> Response[str]:
     )
 
 
-# pydantic's error types: our stable code, and what the caller should change.
+# For each error type of pydantic: the API's stable code, and what the caller should change.
 _RULES: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "is required; add it"),
     "extra_forbidden": ("unknown_field", "is not a known field; remove it"),
@@ -158,7 +158,7 @@ def violations(lines: Iterable[ErrorLine]) -> list[Violation]:
     Returns
     -------
     list[Violation]
-        One for each line, in their order; ``pointer`` is an RFC 6901 JSON pointer into that part.
+        One for each line, in the same order; ``pointer`` is a JSON pointer (RFC 6901) into that part.
     """
     found: list[Violation] = []
     suggestions = known_dimensions.Suggestions(known_dimensions.KNOWN_DIMENSIONS or frozenset())
@@ -167,7 +167,7 @@ def violations(lines: Iterable[ErrorLine]) -> list[Violation]:
         tokens = [f"/{_pointer_token(part)}" for part in path]
         if line["type"] in _RULES:
             code, template = _RULES[line["type"]]
-            # "list" is where the list stands whose entry's member broke the rule.
+            # "list" is the pointer to the list that contains the entry.
             context = {"list": "".join(tokens[:-2]), **(line.get("ctx") or {})}
             if line["type"] == "unknown_dimension":
                 meant = suggestions.nearest(str(context["name"]))
@@ -180,7 +180,7 @@ def violations(lines: Iterable[ErrorLine]) -> list[Violation]:
 
 
 def _pointer_token(part: str | int) -> str:
-    """Escape one reference token as RFC 6901 asks."""
+    """Escape a reference token (RFC 6901, section 3)."""
     token = str(part)
     if len(token) > _MAX_POINTER_TOKEN_LENGTH:
         token = token[:_MAX_POINTER_TOKEN_LENGTH] + "…"

@@ -1,7 +1,7 @@
-"""Writing exactly once: the records of a chunk and its idempotency row, in one transaction.
+"""Exactly-once writes: the records of a chunk and its idempotency row in one transaction.
 
-A row is there if and only if its chunk's records are. So a repeated request finds what is in and writes the
-rest, whatever came between: a lost answer, a crash, another caller with the same key.
+A row exists if and only if the records of its chunk do. A repeated request therefore finds what is stored and
+writes the rest, after a lost response, a crash, or a concurrent request with the same key.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 MAX_TRANSACTION_ACTIONS = 100
 """Actions in one TransactWriteItems call (Amazon DynamoDB API reference)."""
 WRITE_PARALLELISM = 4
-"""Transactions of one request under way at a time."""
+"""Concurrent transactions of one request."""
 STEPS_BEFORE_LEAPING = 4
-"""Times a customer's record moves by one millisecond; then the step doubles each time."""
+"""Collisions of a customer's timestamps that advance by 1 ms; after them the step doubles each time."""
 BACKOFF_BASE_MS = 25
 BACKOFF_CAP_MS = 1_000
-"""Short enough that capacity does not lie idle when the last requests of a crowd end."""
+"""Short enough not to leave capacity idle when the last of many concurrent requests end."""
 PARTITION_WRITE_UNITS = 1_000
-"""Write units a second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
+"""Units per second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
 
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _THROTTLED = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
@@ -49,16 +49,16 @@ _RETRYABLE = _THROTTLED | {"None", "TransactionConflict"}
 
 
 class KeyReusedError(Exception):
-    """The idempotency key belongs to another payload."""
+    """The idempotency key was used for another payload."""
 
 
 class IncompleteWriteError(Exception):
-    """DynamoDB did not take all records before the time ran out.
+    """DynamoDB did not accept all records before the function's time ran out.
 
     Parameters
     ----------
     written : Written
-        What is known to be in.
+        What is known to be stored.
     """
 
     def __init__(self, written: Written) -> None:
@@ -68,25 +68,25 @@ class IncompleteWriteError(Exception):
 
 @dataclass(frozen=True)
 class Written:
-    """What came of a request.
+    """Outcome of a write request.
 
     Parameters
     ----------
     create_timestamps : Sequence[int]
-        The stored records' ``create_timestamp``, in ms, in the order of the entries; without those of chunks
-        that are not in.
+        ``create_timestamp`` of the stored records, in ms, in the order of the entries; chunks that are not
+        stored are left out.
     chunks : int
-        Transactions the request takes.
+        Transactions that the request consists of.
     inserted : int
-        Records that are new: this invocation has put them there.
+        New records, written by this invocation.
     replayed : bool
-        Whether earlier requests with this key had written everything.
+        Whether earlier requests with this key had already written everything.
     retries : int
-        Transactions tried again because DynamoDB throttled, met a conflict, or did not answer.
+        Retries after throttling, a transaction conflict, or a missing response.
     throttled_chunks : int
         Chunks that DynamoDB throttled at least once.
     slots_moved : int
-        Times a record moved on because its millisecond was taken.
+        Timestamps changed because another record of the customer had them.
     """
 
     create_timestamps: Sequence[int]
@@ -99,24 +99,24 @@ class Written:
 
     @property
     def records(self) -> int:
-        """How many of the request's records are in the table."""
+        """Number of the request's records that are in the table."""
         return len(self.create_timestamps)
 
 
 @dataclass(frozen=True)
 class RecordWriter:
-    """The metering table and the idempotency table, through one DynamoDB client.
+    """Writes records and idempotency rows through one DynamoDB client.
 
     Parameters
     ----------
     client : DynamoDBClient
-        Tries each call once: retrying, by the function's deadline, is done here.
+        Client without retries of its own: this class retries, within the function's remaining time.
     metering_table : str
         The metering table's name.
     idempotency_table : str
         The idempotency table's name.
     remembered_hours : int
-        How long a key is remembered.
+        Hours for which a key is remembered.
     """
 
     client: DynamoDBClient
@@ -133,7 +133,7 @@ class RecordWriter:
         request_time: int,
         remaining_ms: Callable[[], int],
     ) -> Written:
-        """Add one record for each entry, unless requests with the same key have; never change one.
+        """Add one record for each entry that no request with the same key has added; never change a record.
 
         Parameters
         ----------
@@ -144,18 +144,18 @@ class RecordWriter:
         request_id : str
             Stored with each record, for tracing.
         request_time : int
-            When the request came in, in ms since the epoch: the first entry's ``create_timestamp``.
+            Time of the request, in ms since the epoch: ``create_timestamp`` of the first entry.
         remaining_ms : Callable[[], int]
-            Tells how many ms the function has left.
+            Returns the function's remaining time, in ms.
 
         Raises
         ------
         KeyReusedError
-            If the key belongs to other entries. Nothing was written.
+            If the key was used for other entries. Nothing was written.
         IncompleteWriteError
-            If DynamoDB throttled or did not answer until too little time was left.
+            If DynamoDB throttled or did not respond until too little time was left.
         botocore.exceptions.ClientError
-            If DynamoDB refused for a reason that trying again does not change.
+            If DynamoDB refused for a reason that a retry does not change.
         """
         return _Write(
             self,
@@ -168,7 +168,7 @@ class RecordWriter:
 
 
 class _Write:
-    """One request under way."""
+    """State of one request."""
 
     def __init__(  # noqa: PLR0913 - what a request consists of
         self,
@@ -187,7 +187,7 @@ class _Write:
         self._remaining_ms = remaining_ms
         self._payload_hash = payload_hash(usages, chunk_size)
         self._chunks = [usages[start : start + chunk_size] for start in range(0, len(usages), chunk_size)]
-        # One reading of the clock decides for all chunks alike whether an old row still counts.
+        # One clock reading for all chunks, so that they agree on which old rows have expired.
         self._now = request_time // 1000
         self._expiration = self._now + writer.remembered_hours * 3600
         self._request_time = request_time
@@ -199,10 +199,10 @@ class _Write:
         self._throttled_in_a_row = 0
 
     def run(self) -> Written:
-        # Alone and first: whoever puts this row owns the key, so another payload never joins half a request.
+        # First and alone: this row reserves the key, so that no other payload can complete a partial request.
         rows = [self._write_chunk(0, self._first_slots(self._chunks[0]))]
         if (first := rows[0]) is not None and len(self._chunks) > 1:
-            # All rows of a key are of one age, so that they expire together.
+            # All rows of a key have the same age, so that they expire together.
             self._request_time = first.request_time
             self._expiration = first.expiration
             numbers = range(1, len(self._chunks))
@@ -226,14 +226,14 @@ class _Write:
         return [self._take_slot(usage.customerIdentifier) for usage in usages]
 
     def _take_slot(self, customer_identifier: str) -> int:
-        """Give a millisecond that no other record of this customer has in this request."""
+        """Reserve a timestamp that is unique per customer within this request."""
         with self._lock:
             slot = self._request_time + self._slots_given[customer_identifier]
             self._slots_given[customer_identifier] += 1
         return slot
 
     def _write_chunk(self, number: int, first_slots: Sequence[int]) -> Row | None:
-        """Write a chunk and its row; return the row that is there, or None if the time ran out."""
+        """Write a chunk and its row; return the stored row, or None if the time ran out."""
         usages = self._chunks[number]
         slots = list(first_slots)
         token = str(uuid.uuid4())
@@ -264,7 +264,7 @@ class _Write:
                 codes = [reason["Code"] for reason in reasons]
                 if _CONDITION_FAILED in codes:
                     self._move_taken(slots, codes, usages)
-                    # Other items need another token: DynamoDB refuses a token that comes with other items.
+                    # Changed items need a new token: DynamoDB rejects a token that was used with other items.
                     token = str(uuid.uuid4())
                     continue
                 codes.append(row_reason["Code"])
@@ -278,7 +278,7 @@ class _Write:
                 throttled = code in THROTTLING_ERRORS
                 outcome_unknown = outcome_unknown or not throttled
             except (BotoConnectionError, HTTPClientError, ResponseParserError):
-                # The kept token makes DynamoDB tell a repeat from a second write.
+                # The token is kept, by which DynamoDB recognizes the repeat if the first attempt was written.
                 outcome_unknown = True
             else:
                 self._count(inserted=len(usages), own_chunks=1, throttled_chunks=int(throttled_attempts > 0))
@@ -305,17 +305,17 @@ class _Write:
         return actions
 
     def _found(self, row: Row, *, outcome_unknown: bool) -> Row:
-        """Take the row that was there for the chunk's."""
+        """Accept the existing row as the chunk's, if it is of the same payload."""
         if row.payload_hash != self._payload_hash:
             raise KeyReusedError
         if row.request_id == self._request_id:
-            # Not a replay: this invocation wrote it, of which it was not told, or Lambda runs the same event
-            # again, and the invocation before has counted the records.
+            # Not a replay: either this invocation wrote it and did not get the response, or Lambda runs the
+            # same event again, and the previous invocation has counted the records.
             self._count(own_chunks=1, inserted=len(row.create_timestamps) if outcome_unknown else 0)
         return row
 
     def _move_taken(self, slots: list[int], codes: Sequence[str], usages: Sequence[BuyerUsage]) -> None:
-        """Give each record whose millisecond is taken another one."""
+        """Reserve a new timestamp for each record whose timestamp is taken."""
         taken = [index for index, code in enumerate(codes) if code == _CONDITION_FAILED]
         for customer in {usages[index].customerIdentifier for index in taken}:
             self._leap(customer)
@@ -324,18 +324,18 @@ class _Write:
         self._count(slots_moved=len(taken))
 
     def _leap(self, customer_identifier: str) -> None:
-        """Skip ever more milliseconds of a customer whose next one keeps being taken."""
+        """Skip a growing number of milliseconds for a customer whose timestamps keep being taken."""
         with self._lock:
             self._times_taken[customer_identifier] += 1
             doublings = self._times_taken[customer_identifier] - STEPS_BEFORE_LEAPING
             self._slots_given[customer_identifier] += (1 << max(0, doublings)) - 1
 
     def _await_capacity(self, usages: Sequence[BuyerUsage]) -> None:
-        """Wait until the busiest partition has had the time for the chunks before this one and for it.
+        """Wait until the busiest partition has capacity for this chunk and for those before it.
 
-        A cancelled transaction uses up the capacity it was prepared with, so one that comes back too early,
-        again and again, uses up what it waits for. Once throttled, a request therefore writes one chunk at a
-        time at a partition's pace, and backs off at random as long as others take the capacity.
+        A cancelled transaction consumes capacity too, so retrying too early wastes what the retry waits for.
+        Once throttled, a request therefore writes one chunk at a time, at the rate of one partition, and adds
+        a random backoff as long as it keeps being throttled.
         """
         now = time.monotonic()
         backoff_ms = _random_backoff_ms(self._throttled_in_a_row) if self._throttled_in_a_row else 0
@@ -355,17 +355,17 @@ class _Write:
 def _random_backoff_ms(attempt: int) -> float:
     """Return a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
     ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
-    # Spreads retries; nothing secret hangs on it.
+    # Not used for security: it only spreads retries.
     return random.uniform(0, ceiling_ms)  # noqa: S311
 
 
 def _partition_seconds(usages: Sequence[BuyerUsage]) -> float:
-    """Return how long a throttled request leaves the busiest partition for a chunk.
+    """Return the seconds that the busiest partition needs for a chunk of a throttled request.
 
-    Records of one customer go into one partition of the table, where a transactional write takes two units
-    for each KB (Amazon DynamoDB Developer Guide, "Read and write capacity"). All records go into one
-    partition of the index, at one unit; a transaction rejected because the index is behind has used nothing
-    of it, so requests go at it a quarter faster, which uses what it saved up while they waited.
+    Records of one customer are in one partition of the table, where a transactional write consumes two units
+    per KB (Amazon DynamoDB Developer Guide, "Read and write capacity"). All records are in one partition of
+    the index, at one unit per KB. A transaction that is rejected because of the index consumes nothing of it,
+    so requests run a quarter faster than its rate, which uses the burst capacity saved while they waited.
     """
     index_units = 0
     customer_units: Counter[str] = Counter()

@@ -1,10 +1,10 @@
-"""The functions' environment, read and checked once at start."""
+"""Environment variables of the functions, read and validated once at start-up."""
 
 import os
 
 
 class SettingError(RuntimeError):
-    """An environment variable that the function needs is absent, empty or wrong."""
+    """A required environment variable is missing, empty or invalid."""
 
 
 def required(name: str) -> str:
@@ -13,7 +13,7 @@ def required(name: str) -> str:
     Raises
     ------
     SettingError
-        If it is absent or empty; the message names it.
+        If it is missing or empty; the message names it.
     """
     value = os.environ.get(name, "").strip()
     if not value:
@@ -27,7 +27,7 @@ def required_int(name: str) -> int:
     Raises
     ------
     SettingError
-        If it is absent, or not such a number; the message names it.
+        If it is missing or not such a number; the message names it.
     """
     value = required(name)
     if not (value.isascii() and value.isdigit() and int(value) > 0):

@@ -1,4 +1,4 @@
-"""Stored records as the list endpoint shows them, the odd ones that were inserted by hand included."""
+"""Stored records as the list endpoint returns them, including unusual ones that were inserted by hand."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
     Parameters
     ----------
     item : Item
-        The item as DynamoDB holds it; any attribute but the key may be missing or of another type.
+        Item of the table; all attributes but the key may be missing or have another type.
     outcome : Outcome
         Its outcome.
 
     Returns
     -------
     dict[str, Json]
-        The record; ``request_id`` only where one is stored.
+        The record, with ``request_id`` only if one is stored.
     """
     record = shown_in_brief(item, outcome) | {
         table.DIMENSION_USAGE: [_usage(dimension) for dimension in outcome.dimensions],
@@ -38,7 +38,7 @@ def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
 
 
 def shown_in_brief(item: Item, outcome: Outcome) -> dict[str, Json]:
-    """Render an item too large to be shown whole: its key and status."""
+    """Render only key and status of an item that is too large."""
     return {
         table.CUSTOMER_IDENTIFIER: as_json(item[table.CUSTOMER_IDENTIFIER]),
         table.CREATE_TIMESTAMP: as_json(item[table.CREATE_TIMESTAMP]),
