@@ -30,9 +30,9 @@ REQUIREMENTS = SOURCE / "requirements.txt"
 PACKAGE = SOURCE / "metering_handlers"
 
 RULES = (Path(__file__), Path(byte_code.__file__))
-"""The modules that decide how the bundle is made."""
+"""The modules that decide how the bundle is built."""
 
-# What Lambda can read, whatever the umask of whoever deploys: its functions run as another user
+# Readable for Lambda, with any umask of the deploying user: functions run as another user
 # (Lambda Developer Guide, "Permissions for files in the deployment package").
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
@@ -56,7 +56,7 @@ _NOT_SHIPPED = (
 
 
 class BundlingError(RuntimeError):
-    """The bundle could not be made; the message says why."""
+    """The bundle could not be built; the message says why."""
 
 
 DIMENSIONS_FILE = "dimensions.json"
@@ -80,7 +80,7 @@ class Target:
 
     @classmethod
     def from_context(cls, node: Node, architecture: Architecture) -> Self:
-        """Take Lambda's Python, unless the CDK context names another interpreter that is deployed to.
+        """Return the target for Lambda's Python, or for the interpreter that the CDK context names.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ def function_code(scope: Construct, target: Target, dimensions: Sequence[str] = 
 def bundle(
     target: Target, interpreter: Interpreter | None, output: Path, dimensions: Sequence[str] = ()
 ) -> None:
-    """Put what the functions ship with into a directory.
+    """Build the functions' deployment package in a directory.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The app's configuration: the ``params`` of ``cdk.context.json``, checked."""
+"""The app's configuration: the ``params`` of ``cdk.context.json``, validated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RETENTION_DAYS = (
 
 
 class ConfigError(ValueError):
-    """The configuration is wrong; the message says which parameter, and what to write instead."""
+    """The configuration is invalid; the message says which parameter, and what to write instead."""
 
 
 class Authorization(StrEnum):
@@ -28,7 +28,7 @@ class Authorization(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """From which level on the functions log."""
+    """Lowest level that the functions log."""
 
     INFO = "INFO"
     WARNING = "WARNING"
@@ -47,14 +47,14 @@ class _Params(BaseModel):
 
 
 class Throttle(_Params):
-    """How many requests a second are let through; the rest get a 429.
+    """Limit of requests; those beyond it are answered 429.
 
     Parameters
     ----------
     rate_per_second : int
-        Requests a second in the long run.
+        Requests per second, as a steady rate.
     burst : int
-        Requests at once.
+        Requests in a burst.
     """
 
     rate_per_second: Annotated[
@@ -66,12 +66,12 @@ class Throttle(_Params):
 
 
 class UsagePlan(Throttle):
-    """What the holder of the API key may use.
+    """Limits of the API key.
 
     Parameters
     ----------
     requests_per_day : int
-        The quota; a day begins at 00:00 UTC.
+        Quota of requests per day (UTC).
     """
 
     requests_per_day: Annotated[
@@ -80,7 +80,7 @@ class UsagePlan(Throttle):
 
 
 class Domain(_Params):
-    """A domain name of the seller's for the API.
+    """Custom domain name of the API.
 
     Parameters
     ----------
@@ -89,11 +89,11 @@ class Domain(_Params):
     certificate_arn : str
         Certificate for it, in AWS Certificate Manager in the API's region.
     base_path : str | None
-        Path below which the API is, of one or several segments; without one, it has the whole domain.
+        Base path of the API, of one or several segments; without one, the API has the whole domain.
     hosted_zone_id, hosted_zone_name : str | None
-        Hosted zone in Route 53 that gets the DNS record; without one, the record is created by hand.
+        Route 53 hosted zone for the DNS record; without one, create the record by hand.
     keep_default_endpoint : bool
-        Let callers in by the URL of execute-api too.
+        Keep the default endpoint (execute-api) open.
     """
 
     name: Annotated[
@@ -150,48 +150,48 @@ _DimensionName = Annotated[str, Field(strict=True, min_length=1, max_length=255)
 
 
 class Config(_Params):
-    """What a seller tells the app.
+    """Configuration of one deployment.
 
     Parameters
     ----------
     aws_region_name : str
-        The AWS region to deploy to, where the metering table is.
+        AWS region to deploy to, which is that of the metering table.
     metering_table_name : str
-        The name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created.
+        Name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created.
     authorization : Authorization
-        Who may call: IAM identities of the account, holders of an API key, or anybody in ``allowed_cidrs``.
+        Who may call: IAM identities of the account, holders of an API key, or everyone in ``allowed_cidrs``.
     usage_plan : UsagePlan
-        For ``API_KEY``: what the key's holder may use.
+        Limits of the API key; only with ``API_KEY``.
     allowed_cidrs : tuple[str, ...]
-        Networks that may call, if any are given; the others are refused.
+        Networks that may call; if empty, all.
     throttle : Throttle
-        For all callers together.
+        Limits of all callers together.
     alarm_email : str | None
-        Who is told of alarms.
+        Recipient of alarm notifications.
     log_level : LogLevel
-        From ``WARNING`` on, requests leave no line.
+        Lowest level that is logged; with ``WARNING`` or ``ERROR``, requests are not.
     log_retention_days : int
-        How long logs are kept.
+        Days for which logs are kept.
     idempotency_hours : int
-        How long a request's idempotency key is remembered; callers rely on the 24 hours of the contract.
+        Hours for which an idempotency key is remembered; the API's contract is 24.
     metering_table_kms_key_arn : str | None
-        The customer managed key that the metering table is encrypted with, if it is with one.
+        Customer managed key of the metering table, if it is encrypted with one.
     create_metering_table : bool
-        Make the metering table, in a sandbox without the quickstart.
+        Create the metering table, in a sandbox without the quickstart.
     set_api_gateway_account_role : bool
-        Set the role by which API Gateway writes logs, for the whole account and region; false where another
+        Set the role with which API Gateway writes logs, for the whole account and region; false if another
         stack sets it.
     lambda_architecture : Architecture
-        For a region without arm64.
+        Instruction set; ``x86_64`` for a region without arm64.
     domain : Domain | None
-        A domain name of the seller's; without one, the API has the URL that API Gateway gives it.
+        Custom domain name; without one, the API has the URL that API Gateway assigns.
     dimensions : tuple[str, ...]
-        The product's dimensions, if any are given; usage of others is refused.
+        The product's dimensions; usage of others is refused. If empty, all are accepted.
     stack_name : str
-        Name of the stack. It tells the deployments for several products apart: all that is named, or counted
-        by name, follows it.
+        Name of the stack, from which the names of its resources and metrics derive; it distinguishes
+        deployments for several products.
     waf : bool
-        Put AWS WAF in front: managed rules and a limit for each address.
+        Protect the API with AWS WAF: managed rules, and a limit for each address.
     """
 
     aws_region_name: Annotated[

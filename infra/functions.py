@@ -1,4 +1,4 @@
-"""The functions of the API: what each runs, where it is reached, and what it may do on which table."""
+"""The functions of the API: module, route, memory, and permissions on the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log group as every part of the app has it."""
+"""The log groups of all parts of the app."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class RetainedLogGroup(logs.LogGroup):
-    """A log group that forgets after some days, and outlives the stack until then.
+    """A log group with a retention period, which is kept when the stack is deleted.
 
     Parameters
     ----------
     scope : Construct
-        The construct it belongs to.
+        Parent construct.
     construct_id : str
-        Its id there.
+        Construct id, unique within the parent.
     retention_days : int
-        How long log lines are kept.
+        Days for which log lines are kept.
     name : str | None
-        Its physical name, where a service asks for a certain one.
+        Physical name, where a service requires a certain one.
     """
 
     def __init__(

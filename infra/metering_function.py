@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from infra.functions import FunctionSpec, Table
 
 TIMEOUT = Duration.seconds(27)
-"""2 s less than API Gateway waits for an answer, because it waits through a cold start too.
+"""2 s less than API Gateway's time-out, which includes cold starts.
 
 29 s is the default integration timeout (Amazon API Gateway Developer Guide, "Quotas"). The function's 503
 names the key to resume with; API Gateway's 504 does not.
@@ -37,13 +37,13 @@ class MeteringFunction(Construct):
     scope : Construct
         Parent construct.
     spec : FunctionSpec
-        What the function runs; its name is the construct id.
+        Specification of the function; its name is the construct id.
     config : Config
         The checked parameters.
     code : Code
         The code that the functions share.
     tables : Mapping[Table, ITable]
-        All tables; the function learns and may use those of its ``table_actions``.
+        All tables; the function gets access to those of its ``table_actions``.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class MeteringFunction(Construct):
         super().__init__(scope, spec.name)
         self.spec = spec
         self.log_group = RetainedLogGroup(self, "Logs", retention_days=config.log_retention_days)
-        # A role of its own: the managed policy that CDK would take lets a function write to every log group.
+        # A role of its own: the managed policy that CDK would attach allows writing to every log group.
         role = iam.Role(
             self,
             "Role",
@@ -88,7 +88,7 @@ class MeteringFunction(Construct):
             },
         )
         for table, action in spec.table_actions.items():
-            # The table's own grants would allow the action on its indexes too.
+            # The grant methods of the table would allow the action on its indexes too.
             self._allow([action], tables[table].table_arn)
         if config.metering_table_kms_key_arn:
             self._allow_key(config.metering_table_kms_key_arn)

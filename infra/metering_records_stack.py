@@ -1,4 +1,4 @@
-"""The stack: the API, its functions and tables, and what operators look at."""
+"""The stack: API, functions, tables, alarms, dashboard and saved queries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MeteringRecordsStack(Stack):
-    """Everything that takes usage in, lists it, and watches over that.
+    """All resources of one deployment.
 
     Parameters
     ----------

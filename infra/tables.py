@@ -21,9 +21,9 @@ _RECOVERABLE = dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_
 
 
 class IdempotencyTable(dynamodb.Table):
-    """A table whose rows, each a chunk of a request that was written, expire by themselves.
+    """Table with one row for each chunk of a request that was written; rows expire.
 
-    A new deployment of the stack finds it by its name: without its rows, a retry of a request that the
+    A new deployment of the stack finds it by its name: without its rows, the retry of a request that the
     deleted stack has written would be billed again.
 
     Parameters
@@ -60,7 +60,7 @@ class SandboxMeteringTable(dynamodb.Table):
     construct_id : str
         Construct id, unique within the parent.
     table_name : str
-        Name of the table, by which an hourly job would find it.
+        Name of the table.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:

@@ -1,4 +1,4 @@
-"""A domain name of the seller's for the API."""
+"""The custom domain name of the API."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from infra.config import Throttle
 
 _WINDOW_SECONDS = 60
-"""Time over which AWS WAF counts an address's requests: the shortest it has ("Rate-based rule settings")."""
+"""Period in which AWS WAF counts requests of an address; the shortest one ("Rate-based rule settings")."""
 
 _TOO_MANY_REQUESTS = "too-many-requests"
 
@@ -47,14 +47,14 @@ COMMON_RULES: dict[str, tuple[str, str]] = {
     "CrossSiteScripting_BODY": (_COUNT, "A dimension's name may look like markup."),
     "CrossSiteScripting_URIPATH": (_BLOCK, "No identifier has markup in it."),
 }
-"""For each rule whether it blocks or counts, and why."""
+"""Action of each rule, and the reason."""
 
 
 class Firewall(Construct):
     """Managed rules, and a limit for each address.
 
-    The limit is what ``throttle`` lets through, so that it only stops an address that would use up the API
-    for all others. AWS WAF cannot set the content type ``application/problem+json`` and knows no request id,
+    The limit is the rate of ``throttle``, so that it only affects an address that would use up the API's
+    capacity alone. AWS WAF cannot set the content type ``application/problem+json`` and knows no request id,
     so its answer is ``application/json`` without ``instance``.
 
     Parameters
@@ -114,7 +114,7 @@ class Firewall(Construct):
 
 
 def _too_many_requests() -> wafv2.CfnWebACL.BlockActionProperty:
-    """Return a 429 with ``Retry-After``: clients take WAF's usual 403 for final, and usage would be lost."""
+    """Return a 429 with ``Retry-After``: clients do not retry WAF's default 403, and usage would be lost."""
     return wafv2.CfnWebACL.BlockActionProperty(
         custom_response=wafv2.CfnWebACL.CustomResponseProperty(
             response_code=429,

@@ -1,4 +1,4 @@
-"""What API Gateway itself answers, as problem details (RFC 9457) like the functions' own answers."""
+"""API Gateway's own responses, as problem details (RFC 9457) like those of the functions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KEY_RESUMES = (
 
 @dataclass(frozen=True)
 class _Problem:
-    """An answer of API Gateway's.
+    """A gateway response.
 
     Parameters
     ----------
     response_type : ResponseType
-        What has happened.
+        Type of the gateway response.
     status : int | None
         The HTTP status; None keeps the one that API Gateway chose.
     slug : str
@@ -47,14 +47,14 @@ class _Problem:
 
 
 def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authorization) -> None:
-    """Give API Gateway's answers the shape of all others.
+    """Define all gateway responses as problem details.
 
     Parameters
     ----------
     rest_api : RestApi
         The API.
     authorization : Authorization
-        Decides what a caller who was refused is told to do.
+        Decides what the detail of a 403 tells the caller to do.
     """
     for problem in _problems(authorization):
         document = problem_document(problem.status, problem.slug, problem.detail) | {
@@ -71,7 +71,7 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
 
 
 def problem_document(status: int | None, slug: str, detail: str) -> dict[str, str | int]:
-    """Return the members that every problem has (RFC 9457), but for ``instance``.
+    """Return the members of a problem (RFC 9457) without ``instance``.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""What operators look at: alarms, dashboard, saved queries."""
+"""Alarms, dashboard and saved queries."""

@@ -1,4 +1,4 @@
-"""The alarms; each has its section in docs/operations.md."""
+"""CloudWatch alarms; each has a section in docs/operations.md."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from infra.metering_function import MeteringFunction
 
 _FEW_REQUESTS = 20
-"""Below so many requests in five minutes a rate says little: they count as this many, so one error is 5 %."""
+"""Fewer requests than this in five minutes count as this many, so that a single error is at most 5 %."""
 _SILENCE = Duration.minutes(90)
-"""Half of the three hours after which a job that marks nothing is silent; longer than one run takes."""
+"""Half of the three hours without a marked record after which the job counts as silent."""
 _JOB_PAGE_RECORDS = 6_000
-"""What the hourly job reads in an hour: one page of 1 MB, at 171 bytes for a record of one dimension."""
+"""Records that the hourly job reads in an hour: a page of 1 MB, at 171 bytes for one dimension."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _AlarmSpec:
     threshold: float
     meaning: str
     periods: int = 1
-    # Without traffic there is no data, and nothing to alarm about.
+    # No data means no traffic.
     missing_data: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING
 
 

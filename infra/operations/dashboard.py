@@ -1,4 +1,4 @@
-"""The dashboard, to be read from the top: is it up, is it fast, what came in, what holds it back."""
+"""The CloudWatch dashboard: alarms, availability, latency, inserted records, throttling."""
 
 from __future__ import annotations
 

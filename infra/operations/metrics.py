@@ -1,4 +1,4 @@
-"""The metrics that alarms and dashboard share."""
+"""Metrics used by both alarms and dashboard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def count_of(
     scope : Construct
         Any construct of the stack whose functions emit the metric.
     metric_name : str
-        Its name in ``src/metering_handlers``.
+        Name of the metric in ``src/metering_handlers``.
     label : str | None
         Name in a graph.
     period : Duration

@@ -1,4 +1,4 @@
-"""What operators look at: alarms to an SNS topic, a dashboard, and saved queries."""
+"""Alarms that notify an SNS topic, a dashboard, and saved queries."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Operations(Construct):
             create_saved_queries(self, functions, api)
 
     def _topic(self, alarm_email: str | None) -> sns.Topic:
-        # Encrypted by SNS as everything at rest. A key of our own would cost more than the alarms, to protect
-        # what the e-mails say in clear text: names of metrics, and numbers (docs/performance.md).
+        # Encrypted at rest by SNS. A customer managed key would cost more than the alarms, and e-mails show the
+        # same metrics in clear text (docs/performance.md).
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
         topic.add_to_resource_policy(
             iam.PolicyStatement(

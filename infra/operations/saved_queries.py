@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # CloudWatch Logs Insights cannot decode percent-encoding. These are the characters of a License ARN that
-# encoders encode; letters and digits they leave alone (RFC 3986, section 2.3).
+# are percent-encoded; letters and digits are not (RFC 3986, section 2.3).
 _ENCODED = {"%3A": ":", "%3a": ":", "%2F": "/", "%2f": "/"}
 _DECODED_PATH = reduce(
     lambda field, pair: f"replace({field}, '{pair[0]}', '{pair[1]}')", _ENCODED.items(), "path"
@@ -46,7 +46,7 @@ def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction]
             ["correlation_id = 'REQUEST_ID' or extendedRequestId = 'REQUEST_ID'"],
             "@timestamp asc",
         ),
-        # A bulk request's path names nobody; its records' request_id leads to it.
+        # The path of a bulk request has no customer; the request_id of its records identifies it.
         "One customer's calls": (
             [access],
             [

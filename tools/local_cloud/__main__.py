@@ -33,9 +33,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.local_cloud", description=__doc__)
     parser.add_argument("command", choices=("demo", "up"))
     command = parser.parse_args().command
-    # A shell that starts this in the background has it ignore Ctrl-C's signal.
+    # A process that a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Like Ctrl-C, these must not leave the cloud running.
+    # Stop the cloud on these signals too.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     try:

@@ -1,4 +1,4 @@
-"""Signed HTTP requests to the API, sent byte for byte as given."""
+"""Signed HTTP requests to the API, sent without any normalization."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer of the API.
+    """An HTTP response.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Response:
         Returns
         -------
         object
-            What the JSON text holds.
+            The parsed JSON.
 
         Raises
         ------
@@ -63,9 +63,9 @@ def send(  # noqa: PLR0913 - the parts of a request
     signed: bool = True,
     timeout_seconds: float = 60,
 ) -> Response:
-    """Send one request, and wait for the answer.
+    """Send one request and return the response.
 
-    ``http.client`` is used because it sends the path as it is: other clients tidy up percent signs.
+    ``http.client`` is used because it does not normalize percent-encoding in the path, as other clients do.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def send(  # noqa: PLR0913 - the parts of a request
     method : str
         The HTTP method.
     path : str
-        What follows the API's URL, from its slash on: path and query, percent-encoded as they are to be sent.
+        Path and query below the API's URL, beginning with a slash, percent-encoded.
     body : bytes or None
-        The body, if there is one; its content type is JSON unless ``headers`` says otherwise.
+        The body; its content type is JSON unless ``headers`` has another.
     headers : mapping of str to str or None
         Further header fields.
     signed : bool
@@ -87,7 +87,7 @@ def send(  # noqa: PLR0913 - the parts of a request
     Returns
     -------
     Response
-        The answer, whatever its status.
+        The response, with any status.
 
     Raises
     ------

@@ -40,9 +40,9 @@ class Cloud:
     Attributes
     ----------
     endpoint_url : str
-        Where every AWS API of it answers.
+        Endpoint of all its AWS APIs.
     region : str
-        The AWS region it plays.
+        AWS region that it simulates.
     """
 
     endpoint_url: str
@@ -51,15 +51,15 @@ class Cloud:
 
 @contextmanager
 def local_cloud(region: str) -> Iterator[Cloud]:
-    """Start MiniStack, installing it first if need be, and stop it at the end, whatever happens.
+    """Start MiniStack, after installing it if necessary, and always stop it at the end.
 
-    While it runs this process's environment is the cloud's: boto3 and every program started talk to it
-    without further arguments, and cannot reach a real account.
+    While it runs, environment variables of this process direct boto3 and all child processes to it, so that
+    they cannot reach a real account.
 
     Parameters
     ----------
     region : str
-        The AWS region to play.
+        AWS region to simulate.
 
     Yields
     ------
@@ -85,7 +85,7 @@ def local_cloud(region: str) -> Iterator[Cloud]:
 
 
 def _install(environment: dict[str, str]) -> None:
-    # Its own environment, and bare of pip too, so that a dependency missing from a function's bundle shows.
+    # A separate environment, without pip, so that a function fails if its bundle lacks a dependency.
     wanted = f"{sys.base_prefix}\n{platform.machine()}\n{sys.version}\n{_REQUIREMENTS.read_text()}"
     stamp = _VENV / "installed.txt"
     if stamp.exists() and stamp.read_text() == wanted and _PYTHON.exists():
@@ -135,7 +135,7 @@ def _ministack(port: int, region: str, scratch: Path) -> Iterator[None]:
 
 
 def _server_variables(port: int, region: str, scratch: Path) -> dict[str, str]:
-    # The functions inherit all of this, so it is no more than Lambda would give them and MiniStack needs.
+    # The functions inherit these variables: only what Lambda sets too, and what MiniStack needs.
     return {
         "PATH": os.defpath,
         "HOME": str(scratch),
@@ -148,9 +148,9 @@ def _server_variables(port: int, region: str, scratch: Path) -> dict[str, str]:
         "MINISTACK_REGION": region,
         "BIND_HOST": _LOOPBACK,
         "GATEWAY_PORT": str(port),
-        # Hold the functions to what their roles allow.
+        # Enforce the permissions of the functions' roles.
         "AUTH": "true",
-        # No listener but the gateway, and no Docker even where there is one.
+        # No other listeners, and no Docker.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
@@ -173,7 +173,7 @@ def _client_variables(endpoint_url: str, region: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # The CLI remembers account ids by access key; keep that, and its other calls home, out of this.
+        # The CLI caches account ids by access key; use a separate cache, and no telemetry.
         "CDK_HOME": str(LOCAL / "cdk-home"),
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",

@@ -42,7 +42,7 @@ def run_demo(api: Api) -> None:
     Raises
     ------
     StepError
-        If anything is not as it has to be.
+        If a result is not as expected.
     """
     say("\n1. One record for one customer\n")
     answer = _exchange(api, "POST", f"/insertMeteringRecord/{CUSTOMER}", INSERT_ONE)
@@ -143,7 +143,7 @@ def _check_stored(items: list[dict[str, AttributeValueTypeDef]]) -> None:
 
 
 def _without_trace(record: Mapping[str, object]) -> dict[str, object]:
-    """Leave out what differs from run to run: when a record was written, and by which request."""
+    """Leave out what differs between runs: timestamp and request id."""
     return {name: value for name, value in record.items() if name not in {"create_timestamp", "request_id"}}
 
 

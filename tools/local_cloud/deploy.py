@@ -1,4 +1,4 @@
-"""The quickstart's table, and then this very app, deployed to the local cloud."""
+"""Deployment of the quickstart's table and of this app to the local cloud."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class Api:
     Attributes
     ----------
     api_url : str
-        The URL of the stage; the routes follow it, without a slash at its own end.
+        URL of the stage, without a slash at its end.
     region : str
         The region to sign requests for.
     metering_table : str
-        The name of the table the records are in.
+        Name of the metering table.
     aws_endpoint_url : str
-        Where the AWS APIs of this cloud answer.
+        Endpoint of the AWS APIs of this cloud.
     stack_name : str
         The name of the stack.
     host : str or None
-        The host name to call the API by, where it is not the one in the URL.
+        Value of the Host header, if it is not the host of the URL.
     access_key_id, secret_access_key : str
-        Keys of an IAM user who may call this API and do nothing else. MiniStack verifies its signatures, and
+        Keys of an IAM user who may call APIs and do nothing else. MiniStack verifies its signatures, and
         not those of its own key.
     """
 
@@ -80,12 +80,12 @@ def read_config() -> Config:
     Returns
     -------
     Config
-        What is to be deployed.
+        The validated configuration.
 
     Raises
     ------
     StepError
-        If ``cdk.context.json`` is not as it has to be.
+        If ``cdk.context.json`` is invalid.
     """
     try:
         context = json.loads(_CONTEXT_FILE.read_text())
@@ -120,9 +120,9 @@ def deploy(cloud: Cloud, config: Config) -> Api:
         ):
             _create_table(config.metering_table_name)
     with step("Preparing the local cloud for the CDK (cdk bootstrap)"):
-        # With no app named, the CLI does not synthesize ours just to prepare an environment.
+        # Without an app, the CLI does not synthesize the stack for this.
         _cdk("bootstrap", f"aws://{_ACCOUNT}/{cloud.region}", "--app", "")
-        # The bucket's policy refuses whoever does not come over TLS, and the local cloud has none.
+        # The bucket's policy requires TLS, which the local cloud does not have.
         boto3.client("s3").delete_bucket_policy(Bucket=f"cdk-hnb659fds-assets-{_ACCOUNT}-{cloud.region}")
     return deploy_stack(cloud, config)
 
@@ -150,7 +150,7 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     with step(f"Deploying the stack {config.stack_name} (cdk deploy)"), _one_at_a_time():
         outputs = _cdk_deploy(config)
     api_id = _api_id(config.stack_name)
-    access_key_id, secret_access_key = _create_caller(cloud.region, api_id)
+    access_key_id, secret_access_key = _create_caller(api_id)
     path = urlsplit(outputs["ApiUrl"]).path.rstrip("/")
     if config.domain is None:
         # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack has a path for that.
@@ -251,15 +251,16 @@ def _api_id(stack_name: str) -> str:
     return api_id
 
 
-def _create_caller(region: str, api_id: str) -> tuple[str, str]:
-    """Create an IAM user as docs/api.md tells sellers to, and return its access key and secret."""
+def _create_caller(api_id: str) -> tuple[str, str]:
+    """Create an IAM user who may call APIs and do nothing else, and return its access key and secret."""
     iam = boto3.client("iam")
     name = f"caller-of-{api_id}"
     iam.create_user(UserName=name)
     statement = {
         "Effect": "Allow",
         "Action": "execute-api:Invoke",
-        "Resource": f"arn:aws:execute-api:{region}:{_ACCOUNT}:{api_id}/prod/*",
+        # Of all APIs: MiniStack's wildcard within an ARN does not match paths with a line break.
+        "Resource": "*",
     }
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     iam.put_user_policy(UserName=name, PolicyName="call-the-api", PolicyDocument=json.dumps(policy))
@@ -269,7 +270,7 @@ def _create_caller(region: str, api_id: str) -> tuple[str, str]:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    # Two runs in one checkout share the assembly and its bundles, which the CLI does not let two write.
+    # Runs in one checkout share the cloud assembly, which only one CLI may write at a time.
     with (LOCAL / "deploy.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -291,7 +292,7 @@ def _cdk_deploy(config: Config) -> dict[str, str]:
 
 
 def _app_arguments(config: Config) -> list[str]:
-    """Name the assembly and the context, by which functions are bundled for the local interpreter."""
+    """Return the CLI's arguments for output and context, so that bundles fit the local interpreter."""
     context = {
         "params": config.model_dump_json(exclude_unset=True),
         "bundling_platform": _wheel_platform(),
@@ -305,7 +306,7 @@ def _app_arguments(config: Config) -> list[str]:
 
 
 def _cdk(command: str, *arguments: str) -> None:
-    # cdk.json names python3, which has to be the one that the app's requirements are installed for.
+    # cdk.json runs python3, which has to be the interpreter of this environment.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     run(
         [str(_CDK), command, *arguments, "--no-notices", "--no-color", "--ci"],

@@ -1,4 +1,4 @@
-"""Steps of a run: each says what it does and how long it took, and keeps its output in a log."""
+"""Steps of a run, with their titles, durations and logs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TAIL_LINES = 30
 
 
 class StepError(Exception):
-    """A step that failed, with what a person needs to know.
+    """A step failed.
 
     Parameters
     ----------
     message : str
-        One sentence: what failed and, where known, what to do.
+        What failed and, if known, what to do.
     log : Path or None
         The step's log; its end is shown below the message.
     """
@@ -53,7 +53,7 @@ class StepError(Exception):
 
 
 def shown(path: Path) -> str:
-    """Return a path as it is best shown: relative to the current directory if it lies below it.
+    """Return a path for messages: relative to the current directory if it is below it.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def shown(path: Path) -> str:
 
 
 def say(text: str = "") -> None:
-    """Print a line at once, also into a pipe.
+    """Print a line and flush it.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def say(text: str = "") -> None:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Announce a step that takes a while, and say how long it took.
+    """Print a step's title and, at the end, its duration.
 
     Parameters
     ----------
     title : str
-        What is being done.
+        Title of the step.
 
     Yields
     ------
@@ -102,7 +102,7 @@ def step(title: str) -> Iterator[None]:
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a process group, and everything it started.
+    """Stop a process group.
 
     Parameters
     ----------
@@ -123,14 +123,14 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def run(command: Sequence[str], log: Path, failure: str, env: Mapping[str, str]) -> None:
-    """Run a command of the project to its end, its output in a log.
+    """Run a command, and write its output to a log.
 
     Parameters
     ----------
     command : sequence of str
         The program and its arguments.
     log : Path
-        Where the output goes; it is overwritten.
+        Log file, which is overwritten.
     failure : str
         The sentence to show if the command fails.
     env : mapping of str to str

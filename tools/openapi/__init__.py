@@ -1,4 +1,4 @@
-"""The API's contract: ``docs/openapi.json``, made from the functions, and the page to read and try it."""
+"""The OpenAPI document, generated from the functions, and a page to read it and try the API."""
 
 import sys
 

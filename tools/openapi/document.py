@@ -109,7 +109,7 @@ _EXAMPLES: Mapping[str, tuple[str, object]] = {
 
 
 def build() -> JsonObject:
-    """Make the document from the functions.
+    """Generate the document from the functions.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def build() -> JsonObject:
 
 
 def text() -> str:
-    """Make the document as ``docs/openapi.json`` holds it."""
+    """Return the document as the text of ``docs/openapi.json``."""
     return json.dumps(build(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -171,7 +171,7 @@ def drift() -> str:
 
 
 def _resolvers() -> list[MeteringResolver]:
-    # The functions read their environment, and make their clients, when they are imported.
+    # The functions read environment variables and create their clients when they are imported.
     for name in ("METERING_TABLE_NAME", "IDEMPOTENCY_TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"):
         os.environ.setdefault(name, "none")
     os.environ.setdefault("IDEMPOTENCY_HOURS", "24")
@@ -187,7 +187,7 @@ def _resolvers() -> list[MeteringResolver]:
 
 
 def _tidied(node: JsonValue) -> JsonValue:
-    """Leave out what pydantic says and OpenAPI has no use for, and write whole numbers as such."""
+    """Remove what pydantic adds and OpenAPI does not need, and write whole numbers as integers."""
     match node:
         case dict():
             kept = {name: _tidied(value) for name, value in node.items() if name != "title"}
@@ -208,9 +208,9 @@ def _tidied(node: JsonValue) -> JsonValue:
 
 
 def _complete(operation: JsonObject) -> None:
-    """Add to an operation what its route does not know."""
+    """Add to an operation what its route does not define."""
     for parameter in operation["parameters"]:
-        # Powertools lowers the names of headers, which says the same but reads worse.
+        # Powertools writes the names of headers in lower case.
         if parameter["in"] == "header":
             parameter["name"] = parameter["name"].title()
         schema = parameter["schema"]

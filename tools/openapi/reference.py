@@ -1,8 +1,8 @@
-"""The API reference in a browser; what is tried there goes to the local cloud.
+"""Server of the API reference, which sends the calls tried in a browser to the local cloud.
 
-A browser cannot sign requests, and the API lets no other site's page call it (no CORS). So this server takes
-the page's calls, signs them with the local cloud's well-known test key, and passes them on. It listens on the
-loopback address only, has no other key, and reaches no API but the one that ``make local`` runs.
+A browser cannot sign requests, and the API does not support CORS. This server therefore signs the page's
+calls with the key that ``make local`` has created, and forwards them. It listens on the loopback address
+only, and calls no other API.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tools.openapi.answers import JsonObject
 
 PORT = 8000
-"""Where the page is, unless something else is there already."""
+"""Port of the page, if it is free."""
 
 _LOOPBACK = "127.0.0.1"
 _PAGE = Path(__file__).with_name("reference.html")
@@ -38,7 +38,7 @@ _PASSED_ON = ("Accept", "Content-Type", "Idempotency-Key", "Prefer")
 _HOP_BY_HOP = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"})
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
-    # The page needs nothing from anywhere else, and may not ask.
+    # The page may not load anything from other origins.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
 }
@@ -50,14 +50,14 @@ _DOWN = (
 
 
 class ReferenceServer(ThreadingHTTPServer):
-    """The server of the page.
+    """HTTP server of the page.
 
     Parameters
     ----------
     port : int
         The port on the loopback address; 0 takes a free one.
     api_file : Path
-        The file that says where the API is, for as long as it is up.
+        File with the URL of the API, which exists while the API is up.
     """
 
     daemon_threads = True
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._call_api()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep the terminal for what matters."""
+        """Do not log requests."""
 
     def _page(self) -> bytes:
         is_up = self.server.api() is not None
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _document_for_page() -> bytes:
-    """Take the document as it is kept, and have its calls come here."""
+    """Return the document with this server as its only server."""
     document: JsonObject = json.loads(FILE.read_text(encoding="utf-8"))
     document["servers"] = [{"url": _API_PATH, "description": "The local cloud, through this page's server."}]
     return json.dumps(document).encode()

@@ -62,5 +62,5 @@ def test_each_parameter_says_what_it_means_and_what_to_write() -> None:
     waf = context_schema()["properties"]["params"]["properties"]["waf"]
 
     assert (waf["type"], waf["default"]) == ("boolean", False)
-    assert waf["description"].startswith("Put AWS WAF in front:")
+    assert waf["description"].startswith("Protect the API with AWS WAF:")
     assert waf["description"].endswith("Write true or false.")
