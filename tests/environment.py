@@ -1,4 +1,4 @@
-"""The functions' environment and tables in moto. To be imported before the functions' modules."""
+"""Environment variables and moto tables of the functions; to be imported before the functions' modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METERING_TABLE_NAME = "AWSMarketplaceMeteringRecords"
 IDEMPOTENCY_TABLE_NAME = "idempotency"
 _METERING_TABLE = Path(__file__).parents[1] / "tools" / "local_cloud" / "metering_table.json"
 
-# The functions read their environment, and make their clients, when they are imported.
+# The functions read environment variables and create their clients when they are imported.
 os.environ.update(
     AWS_ACCESS_KEY_ID="test",
     AWS_SECRET_ACCESS_KEY="test",  # noqa: S106 - moto's
@@ -32,7 +32,7 @@ for _variable in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"
 
 
 def create_tables(client: DynamoDBClient) -> None:
-    """Create the quickstart's table and ours."""
+    """Create the metering table and the idempotency table."""
     client.create_table(TableName=METERING_TABLE_NAME, **json.loads(_METERING_TABLE.read_text()))
     client.create_table(
         TableName=IDEMPOTENCY_TABLE_NAME,

@@ -1,4 +1,4 @@
-"""Usage that was not billed: what its reason means, and how it is sent again."""
+"""Usage that was not billed: meaning of the reasons, and what can be sent again."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ _ANY_OTHER = (
 
 
 def is_doubtful(reason: str) -> bool:
-    """Tell whether AWS may have billed the usage although it failed for this reason."""
+    """Return whether AWS may have billed the usage although it failed for this reason."""
     return reason not in REFUSED
 
 
 def advice(reason: str) -> str:
-    """Say what a reason means, and what to do."""
+    """Return what a reason means, and what to do."""
     return REFUSED.get(reason) or DOUBTFUL.get(reason, _ANY_OTHER)
 
 
 class FailedUsage(NamedTuple):
-    """One dimension of one record that was not billed; in the order in which they are sent again.
+    """One dimension of one record that was not billed; sorts in the order of sending.
 
     Attributes
     ----------
@@ -69,11 +69,11 @@ class FailedUsage(NamedTuple):
     create_timestamp : Decimal
         The record's sort key, as stored.
     position : int
-        The dimension's place in the record.
+        Index of the dimension in the record.
     dimension : str or None
-        The dimension; None if the record has no text for it.
+        The dimension; None if it is not a string.
     value : object
-        The quantity as it is stored, whatever it is.
+        The quantity as stored, of any type.
     reason : str
         Why it was not billed.
     """
@@ -93,11 +93,11 @@ class Resend:
     Attributes
     ----------
     lines : list of FailedUsage
-        What goes into the file.
+        Usage to send again.
     doubtful : list of FailedUsage
-        What AWS may have billed.
+        Usage that AWS may have billed.
     unsendable : list of tuple of FailedUsage and str
-        What the importer would refuse, and why.
+        Usage that the importer would refuse, and why.
     """
 
     lines: list[FailedUsage]
@@ -106,7 +106,7 @@ class Resend:
 
 
 def to_resend(failed: Iterable[FailedUsage], included: Collection[str]) -> Resend:
-    """Sort out what can be sent again without billing anything twice.
+    """Select what can be sent again without billing anything twice.
 
     Parameters
     ----------
@@ -118,8 +118,8 @@ def to_resend(failed: Iterable[FailedUsage], included: Collection[str]) -> Resen
     Returns
     -------
     Resend
-        Everything in ``failed``, once, sorted: the same failures always make the same file, by which the
-        importer and the API recognize it.
+        All of ``failed``, sorted: the same failures always result in the same file, so that importer and API
+        recognize a repeat.
     """
     resend = Resend([], [], [])
     for usage in sorted(failed, key=lambda one: one[:3]):
@@ -133,7 +133,7 @@ def to_resend(failed: Iterable[FailedUsage], included: Collection[str]) -> Resen
 
 
 def _refusal(usage: FailedUsage) -> str | None:
-    """Say why the importer would refuse the line, or change it, if so."""
+    """Return why the importer would refuse or change the line; None if it would not."""
     cells = dict(zip(HEADER, (usage.customer, usage.dimension, usage.value), strict=True))
     try:
         UsageLine.model_validate(cells)
@@ -151,9 +151,9 @@ def write_usage_file(usage: Iterable[FailedUsage], file: TextIO) -> None:
     Parameters
     ----------
     usage : iterable of FailedUsage
-        What to write, a line each.
+        Usage to write, one line each.
     file : TextIO
-        Where to; opened with ``newline=""``.
+        Output file, opened with ``newline=""``.
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(HEADER)

@@ -1,4 +1,4 @@
-"""The sums of the report: what is pending, what was billed, and what was not."""
+"""Sums of the report: pending, billed and not billed usage."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ and the one before it had reached that by 1973."""
 
 
 class TotalKey(NamedTuple):
-    """What is added up separately; a dimension that is not a string, in a record made by hand, is None."""
+    """Key by which usage is added up; a dimension that is not a string, in a record made by hand, is None."""
 
     customer: str
     dimension: str | None
 
 
 class FailureKey(NamedTuple):
-    """Which failures are added up together."""
+    """Key by which failures are added up."""
 
     customer: str
     dimension: str | None
@@ -55,7 +55,7 @@ class Failures(Total):
     records, quantity : int
         As in the totals.
     oldest, newest : int or None
-        When the first and the last of it was recorded, in ms since 1970; None if no record says.
+        Time of the first and the last record, in ms since 1970; None if no record has a time.
     """
 
     oldest: int | None = None
@@ -73,7 +73,7 @@ class Failures(Total):
 
 @dataclass(frozen=True)
 class TimeRange:
-    """Which records are reported, by the time at which their usage was recorded.
+    """Range of ``create_timestamp`` of the reported records.
 
     Attributes
     ----------
@@ -85,43 +85,43 @@ class TimeRange:
     newest: int | None = None
 
     def __contains__(self, recorded_at: int) -> bool:
-        """Tell whether a time is in the range."""
+        """Return whether a time is in the range."""
         return (self.oldest is None or self.oldest <= recorded_at) and (
             self.newest is None or recorded_at <= self.newest
         )
 
     @property
     def is_bounded(self) -> bool:
-        """Whether the range leaves out anything."""
+        """Whether the range has any bound."""
         return self.oldest is not None or self.newest is not None
 
 
 @dataclass
 class Report:
-    """What became of the usage in a table.
+    """Outcome of the usage in a table.
 
     Attributes
     ----------
     time_range : TimeRange
-        Which records are added up.
+        Range of the records that are added up.
     records : int
-        How many those are.
+        Number of those records.
     by_customer : dict of str to DimensionTotals
         The same sums as the list endpoint's ``group_by=dimension``, for each customer.
     failures : dict of FailureKey to Failures
-        What was not billed, and why.
+        Sums of what was not billed, by reason.
     failed : list of FailedUsage
-        The same one by one.
+        Each dimension that was not billed.
     days : dict of date to Counter of RecordStatus
-        How often a record has usage of each status, by the day (UTC) it was recorded.
+        Number of usage entries of each status, by day (UTC).
     pending_records : int
         Records that wait for the hourly job.
     oldest_pending : int or None
-        When the oldest of them was recorded, in ms since 1970.
+        Time of the oldest pending record, in ms since 1970.
     shown : RecordStatus or None
         The only status whose sums are shown.
     without_time : int
-        Records whose ``create_timestamp`` is no time: a bounded range leaves them out.
+        Records whose ``create_timestamp`` is not a time; a bounded range excludes them.
     """
 
     time_range: TimeRange = field(default_factory=TimeRange)
@@ -197,14 +197,14 @@ class Report:
 
     @property
     def reasons(self) -> Counter[str]:
-        """How often usage was not billed for each reason, in alphabetical order."""
+        """Number of usage entries that were not billed, by reason, in alphabetical order."""
         reasons: Counter[str] = Counter()
         for key, failures in self.failures.items():
             reasons[key.reason] += failures.records
         return Counter(dict(sorted(reasons.items())))
 
     def by_status(self) -> Counter[RecordStatus]:
-        """Return how often a record has usage of each status."""
+        """Return the number of usage entries of each status."""
         return Counter(
             {
                 status: sum(totals[status].records for totals in self.totals.values())
@@ -221,17 +221,17 @@ class Report:
 
 
 def milliseconds(create_timestamp: Decimal) -> int | None:
-    """Read a record's time, in whatever unit it was written.
+    """Convert a record's timestamp, in any unit, to milliseconds.
 
     Parameters
     ----------
     create_timestamp : Decimal
-        The record's sort key. We write ms; others have written seconds or nanoseconds.
+        Sort key of the record. This API writes ms; other writers have used seconds or nanoseconds.
 
     Returns
     -------
     int or None
-        Milliseconds since 1970; None if it is no time.
+        Milliseconds since 1970; None if it is not a time.
     """
     for limit, milliseconds_per_unit in _MS_PER_UNIT:
         if 0 <= create_timestamp < limit:

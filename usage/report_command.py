@@ -1,4 +1,4 @@
-"""``python -m usage report``: read the metering table, and say what was billed and what was not."""
+"""``python -m usage report``: reports from the metering table what was billed and what was not."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ ALL_BILLED = 0
 NOT_ALL_BILLED = 1
 NOT_COMPLETED = 3
 INTERRUPTED = 130
-"""The exit codes; 2 is click's own, for a wrong command line."""
+"""Exit codes; click itself exits with 2 for a wrong command line."""
 
 CLOSING_TIME = timedelta(minutes=5)
-"""How long after its end a range may still get records: a request takes up to 29 s, and clocks differ."""
+"""Time after its end in which a range may get records: a request takes up to 29 s, and clocks differ."""
 DEFAULT_READ_CAPACITY = 1_000
 """Read capacity units a second: 4 MB. A new on-demand table serves 12,000
 (DynamoDB Developer Guide, "On-demand capacity mode")."""
@@ -59,17 +59,17 @@ _INSTANT: TypeAdapter[int] = TypeAdapter(Instant)
 _DURATION = re.compile(r"(\d{1,6})(m|h|d)")
 _DURATION_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _PIPE_WIDTH = 180
-"""Columns of the table where no terminal says how wide it is."""
+"""Width of the table where there is no terminal."""
 _MAX_NAMED = 20
-"""Lines of a message about single usage entries."""
+"""Maximum number of usage entries listed in a message."""
 
 
 class ReportError(Exception):
-    """There is no report; the message says why, and what to do."""
+    """The report failed; the message says why, and what to do."""
 
 
 class _Params(BaseModel):
-    """What is read of the ``params`` of ``cdk.context.json``."""
+    """The members of ``params`` in ``cdk.context.json`` that the report uses."""
 
     metering_table_name: str
     aws_region_name: str
@@ -81,7 +81,7 @@ class _Context(BaseModel):
 
 @dataclass(frozen=True)
 class Source:
-    """Where the records are.
+    """Source of the records.
 
     Attributes
     ----------
@@ -283,7 +283,7 @@ def _read(client: DynamoDBClient, source: Source, time_range: TimeRange, capacit
 
 
 def _about_as_many(client: DynamoDBClient, source: Source) -> int | None:
-    """Return the table's number of items as of some hours ago, for the progress bar only."""
+    """Return the approximate number of items, hours old, for the progress bar only."""
     try:
         return client.describe_table(TableName=source.table_name)["Table"].get("ItemCount")
     except (BotoCoreError, ClientError):
@@ -298,7 +298,7 @@ def _explained(error: Exception, source: Source) -> str:
 
 
 def _problems(report: Report, now: datetime, overdue: timedelta) -> list[str]:
-    """Say for what the exit code is 1."""
+    """Return the reasons for exit code 1."""
     problems = []
     if reasons := report.reasons:
         counted = ", ".join(f"{printable(reason)} {count:,}" for reason, count in reasons.items())
@@ -351,7 +351,7 @@ def _resend_messages(path: Path, resend: Resend, report: Report, now: datetime) 
 
 
 def _open_because(report: Report, now: datetime) -> list[str]:
-    """Say why usage recorded in the range may still fail, if it may."""
+    """Return why usage in the range may still fail, if it may."""
     reasons = []
     newest = report.time_range.newest
     latest_closed = (now - CLOSING_TIME - EPOCH) // timedelta(milliseconds=1)
@@ -418,7 +418,7 @@ def _totals_csv(report: Report) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as folder:
         partial = Path(folder) / path.name
         partial.write_text(text, encoding="utf-8", newline="")
@@ -463,7 +463,7 @@ def _iso(milliseconds: int) -> str:
 
 
 def _print(report: Report, subtitle: str, only: RecordStatus | None, now: datetime) -> None:
-    """Print the report to standard output, for people."""
+    """Print the report to standard output as tables."""
     console = Console()
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
@@ -505,7 +505,7 @@ def _cell(text: str) -> Text:
 
 
 def printable(text: str) -> str:
-    """Show what could steer a terminal as an escape sequence."""
+    """Escape control characters, which could control the terminal."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: its style and its chart are inside."""
+"""The report as a self-contained HTML page, with style and chart inline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from usage.report import Report, Totals
 
 LABELS = {RecordStatus.METERED: "Billed", RecordStatus.PENDING: "Pending", RecordStatus.FAILED: "Not billed"}
-"""What people call each status, in the order in which it is shown."""
+"""Label of each status, in the order of display."""
 MAX_CHART_DAYS = 92
 """Days in the chart, up to the last one with usage; more would be too narrow to read."""
 
@@ -30,13 +30,13 @@ MAX_REASON_LENGTH = 60
 
 _TEMPLATE = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
 
-# The chart's measures, in the SVG's own units.
+# Dimensions of the chart, in SVG user units.
 _WIDTH, _HEIGHT = 1072, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 8, 34, 30
 _GRID_LINES = 4
 _DAY_LABELS = 12
 _MIN_BAR_HEIGHT = 2.0
-"""Even one failure among millions is seen."""
+"""Minimum height of a bar, so that a single failure among millions is visible."""
 
 
 def render_page(report: Report, subtitle: str, notice: str | None, now: datetime) -> str:
@@ -45,13 +45,13 @@ def render_page(report: Report, subtitle: str, notice: str | None, now: datetime
     Parameters
     ----------
     report : Report
-        What to show.
+        The report.
     subtitle : str
-        What the report is of.
+        Description of the table and range.
     notice : str or None
-        What has to be done about it, if anything.
+        What has to be done, if anything.
     now : datetime
-        When it was made; the chart ends no later.
+        Time of the report; the chart ends no later.
 
     Returns
     -------
@@ -70,17 +70,17 @@ def render_page(report: Report, subtitle: str, notice: str | None, now: datetime
 
 
 def dimension_name(dimension: str | None) -> str:
-    """Name a dimension for people."""
+    """Return the displayed name of a dimension."""
     return "(no name)" if dimension is None else dimension
 
 
 def shown(quantity: int) -> str:
-    """Write a number for people."""
+    """Format a number with thousands separators."""
     return f"{quantity:,}"
 
 
 def duration(age: timedelta) -> str:
-    """Write a duration for people, such as 2 d 3 h."""
+    """Format a duration, such as 2 d 3 h."""
     minutes = age // timedelta(minutes=1)
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:
@@ -106,7 +106,7 @@ def _cards(report: Report, now: datetime) -> str:
 
 
 def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
-    # A record made by hand may be of any century, and must not leave the others no room.
+    # A record made by hand may have any date, and must not leave the others no room.
     drawable = [day for day in days if day <= today]
     if not drawable:
         return "<p>No usage was recorded in this range.</p>"
@@ -149,7 +149,7 @@ def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
 
 
 def _grid_step(highest: int) -> int:
-    """Return the distance of the grid's lines: 1, 2 or 5 times a power of ten."""
+    """Return the distance between grid lines: 1, 2 or 5 times a power of ten."""
     power = 1
     while True:
         for step in (power, 2 * power, 5 * power):

@@ -1,4 +1,4 @@
-"""The metering table read from end to end, in parallel, no faster than the seller allows."""
+"""Reads the whole metering table in parallel segments, within a limit of read capacity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Fetch = Callable[["Item | None"], Page]
 
 SEGMENTS = 4
-"""Scans side by side: enough to use one CPU, which is busy with what they return."""
+"""Parallel scans: enough to keep one CPU busy with their results."""
 MAX_PAGE_UNITS = 256
 """Read capacity units of the largest page: 1 MB, in units of 4 KB, strongly consistent
 (DynamoDB Developer Guide, "Read consistency" and "Scanning tables")."""
@@ -39,15 +39,15 @@ _POLL_SECONDS = 0.05
 
 
 class ReadCapacity:
-    """A bound on the read capacity units consumed in a second, for all threads together.
+    """Limits the read capacity units consumed per second, for all threads together.
 
-    What a page costs is known only once it is there, so each call takes the most that a page can cost
-    beforehand, and gives back what it did not use. Each call waits until everything taken is paid off.
+    The cost of a page is known only after it is read. Each call therefore reserves the maximum cost of a page
+    first, and releases what it did not use. A call waits until all earlier reservations are covered.
 
     Parameters
     ----------
     units_per_second : float
-        Read capacity units a second, in the long run.
+        Read capacity units per second.
     clock : callable
         A monotonic clock, in seconds.
     """
@@ -59,12 +59,12 @@ class ReadCapacity:
         self._lock = threading.Lock()
 
     def take(self, sleep: Callable[[float], object]) -> None:
-        """Take a page's units, after waiting until those taken before are paid off.
+        """Reserve the units of a page, after waiting until earlier reservations are covered.
 
         Parameters
         ----------
         sleep : callable
-            Waits for some seconds. It may raise an exception, which passes.
+            Waits for some seconds. It may raise an exception, which is propagated.
         """
         while True:
             with self._lock:
@@ -73,22 +73,22 @@ class ReadCapacity:
                     self._paid_off_at = now + MAX_PAGE_UNITS / self._units_per_second
                     return
                 wait = self._paid_off_at - now
-            # In small steps: another thread may give units back.
+            # In small steps, because another thread may release units.
             sleep(min(wait, _POLL_SECONDS))
 
     def give_back(self, consumed_units: float) -> None:
-        """Return what a call did not consume of the units it took."""
+        """Release the reserved units that a call did not consume."""
         with self._lock:
             self._paid_off_at -= (MAX_PAGE_UNITS - consumed_units) / self._units_per_second
 
 
 class _StoppedError(Exception):
-    """Nobody wants further pages."""
+    """No further pages are needed."""
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """The last word of a reader: what has stopped it, if it is not the end."""
+    """Last element of a reader: the error that stopped it, if any."""
 
     error: Exception | None = None
 
@@ -107,7 +107,7 @@ def read_pages(
     customer : str or None
         Only this customer's items, by a query.
     capacity : ReadCapacity
-        What bounds the reads.
+        Limit of the reads.
 
     Yields
     ------
@@ -121,7 +121,7 @@ def read_pages(
 
     Notes
     -----
-    Closing the generator stops the reads: none is begun any more, and those under way are not waited for.
+    Closing the generator stops the reads: no new ones are started, and running ones are not waited for.
     """
     fetches = (
         [_segment(client, table_name, number) for number in range(SEGMENTS)]
@@ -152,7 +152,7 @@ def _read(
     results: queue.Queue[Sequence[Item] | _Finished],
     stopped: threading.Event,
 ) -> None:
-    """Put one segment's pages into the queue, and then that it is finished."""
+    """Put the pages of one segment into the queue, and at the end a marker."""
 
     def sleep(seconds: float) -> None:
         if stopped.wait(seconds):
@@ -168,7 +168,7 @@ def _read(
         raise _StoppedError
 
     start: Item | None = None
-    # Said if a mistake in here ends the thread: the report must not wait for ever, nor leave a segment out.
+    # Kept if an unexpected error ends the thread: the report must neither hang nor miss a segment.
     finished = _Finished(RuntimeError("A reader of the table ended early; report this."))
     try:
         while True:

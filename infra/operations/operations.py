@@ -64,8 +64,8 @@ class Operations(Construct):
             create_saved_queries(self, functions, api)
 
     def _topic(self, alarm_email: str | None) -> sns.Topic:
-        # Encrypted at rest by SNS. A customer managed key would cost more than the alarms, and e-mails show the
-        # same metrics in clear text (docs/performance.md).
+        # Encrypted at rest by SNS. A customer managed key would cost more than the alarms, and e-mails show
+        # the same metrics in clear text (docs/performance.md).
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
         topic.add_to_resource_policy(
             iam.PolicyStatement(

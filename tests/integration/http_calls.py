@@ -1,4 +1,4 @@
-"""Calls of the deployed API, and looks into its table."""
+"""Calls of the deployed API, and reads of its table."""
 
 import json
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The API reference as its readers have it: in a browser, trying a call."""
+"""The API reference in a browser, and calls tried there."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Variants of the configuration that change what callers meet, deployed to local clouds of their own."""
+"""Variants of the configuration that affect callers, each deployed to a local cloud of its own."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the unit tests share: the functions' environment, and a metering table in moto, in process."""
+"""Fixtures of all unit tests: the functions' environment and the tables, in moto."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ def api(dynamodb: "DynamoDBClient") -> Api:  # noqa: ARG001 - the functions need
 
 
 class StoredItems:
-    """What the metering table holds."""
+    """Items of the metering table."""
 
     def __init__(self, client: "DynamoDBClient") -> None:
         self._client = client

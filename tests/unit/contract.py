@@ -1,4 +1,4 @@
-"""docs/openapi.json, for answers to be held to."""
+"""Validation of responses against docs/openapi.json."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ DOCUMENT: "JsonObject" = json.loads(FILE.read_text(encoding="utf-8"))
 def assert_documented(
     method: str, route: str, status: int, headers: Mapping[str, str], document: object
 ) -> None:
-    """Hold an answer to what the contract says of that operation, status and media type.
+    """Check that a response has the schema of its operation, status and media type.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def assert_documented(
 
 @functools.cache
 def validators(method: str, route: str) -> dict[tuple[int, str], jsonschema_rs.Draft202012Validator]:
-    """Make a validator for each status and media type that an operation is known to answer with."""
+    """Create a validator for each documented status and media type of an operation."""
     (path,) = (path for path in DOCUMENT["paths"] if path.partition("/{")[0] == route)
     operation: JsonObject = DOCUMENT["paths"][path][method.lower()]
     return {
@@ -53,7 +53,7 @@ def validators(method: str, route: str) -> dict[tuple[int, str], jsonschema_rs.D
 
 
 def resolved(answer: "JsonObject") -> dict[str, Any]:
-    """Follow a reference, if it is one."""
+    """Resolve a reference; return other objects unchanged."""
     reference: str = answer.get("$ref", "")
     found: JsonObject = (
         DOCUMENT["components"]["responses"][reference.rpartition("/")[2]] if reference else answer

@@ -1,4 +1,4 @@
-"""Calls of the functions' handlers, with the events API Gateway would send."""
+"""Calls of the Lambda handlers with proxy events."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ FUNCTION_TIME_MS = 27_000
 
 @dataclass
 class FakeContext:
-    """The part of a Lambda context that the functions and Powertools read."""
+    """The attributes of a Lambda context that the functions and Powertools use."""
 
     remaining_ms: int = FUNCTION_TIME_MS
     function_name: str = "function"
@@ -34,14 +34,14 @@ class FakeContext:
 
 @dataclass(frozen=True)
 class Answer:
-    """A function's answer, as a caller would read it."""
+    """A function's response, parsed."""
 
     status: int
     headers: Mapping[str, str]
     body: Any
 
     def problem_codes(self) -> set[tuple[str, str]]:
-        """Each violation's pointer and code."""
+        """Pointer and code of each violation."""
         return {(error["pointer"], error["code"]) for error in self.body["errors"]}
 
 

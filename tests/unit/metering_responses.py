@@ -1,4 +1,4 @@
-"""What the hourly job stores with a record, by the outcome of its call of BatchMeterUsage."""
+"""Attributes that the hourly job stores, for each outcome of its call of BatchMeterUsage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of the project may import which, and the map of the project in docs/architecture.md."""
+"""Allowed imports between packages, and the map of the project in docs/architecture.md."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "examples": set(),
 }
 IMPURE = {"aws_lambda_powertools", "boto3", "botocore", "os"}
-"""What a module imports to connect, to serve, or to read its environment."""
+"""Imports that a pure module does not have."""
 
 
 def modules(package: str) -> dict[str, Path]:

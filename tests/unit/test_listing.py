@@ -1,4 +1,4 @@
-"""The size of a page: Lambda's answers end at 6 MB."""
+"""The size of a page, which Lambda limits to 6 MB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator reads in the logs."""
+"""Structured logs of the functions."""
 
 import io
 import json

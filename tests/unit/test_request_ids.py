@@ -1,4 +1,4 @@
-"""Which request is which: the ids of a request, and what counts as new."""
+"""Request ids as default idempotency keys, and which records count as new."""
 
 import json
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Requests as they come in behind custom domains, in every spelling of the path."""
+"""Routing behind custom domains, for all spellings of the path."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote

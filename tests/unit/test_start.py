@@ -1,4 +1,4 @@
-"""What a function does before its first request."""
+"""Start-up of the functions."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ INSERTS = ["insert_metering_record", "insert_metering_records"]
 
 
 def last_words(module: str, **variables: str) -> str:
-    """Import a function's module; return the last line of its complaint."""
+    """Import a function's module; return the last line of the error output."""
     started = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-c", f"import metering_handlers.{module}"],
         env=os.environ | {"PYTHONPATH": str(SOURCE)} | variables,

@@ -1,4 +1,4 @@
-"""At a partition's limit a request goes on at the partition's pace, in virtual time."""
+"""Throttled requests continue at the rate of a partition (in virtual time)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine that every schedule runs on, and what all schedules did, told at the session's end."""
+"""Fixtures of the fault schedules, and a summary at the end of the session."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], R
     with running_engine() as engine, pytest.MonkeyPatch.context() as patched:
         patched.setattr(record_writer, "MAX_TRANSACTION_ACTIONS", 3)
         patched.setattr(record_writer, "WRITE_PARALLELISM", 2)
-        # Thousands of lines would bury a failing schedule.
+        # Thousands of log lines would hide a failing schedule.
         patched.setattr(metrics, "flush_metrics", metrics.clear_metrics)
         logging.disable(logging.INFO)
         client = boto3.client("dynamodb")

@@ -29,7 +29,7 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class _Accepted:
-    """What a ClientRequestToken stands for."""
+    """Content of a ClientRequestToken's transaction."""
 
     transaction: str
     committed: bool
@@ -37,7 +37,7 @@ class _Accepted:
 
 @dataclass(frozen=True)
 class Execution:
-    """What came of a request: the answer, and the actions it committed, by table."""
+    """Outcome of a request: the response, and the committed actions by table."""
 
     answer: AWSResponse
     committed: Sequence[str]
@@ -111,7 +111,7 @@ def tables_of(request: AWSPreparedRequest) -> list[str]:
 
 
 def summary_of(request: AWSPreparedRequest) -> str:
-    """Tell in a line what a transaction is to put."""
+    """Summarize a transaction's Put actions in one line."""
     keys = [
         "{customerIdentifier[S]}@{create_timestamp[N]}" if "customerIdentifier" in put["Item"] else "{id[S]}"
         for put in _puts(request)
@@ -133,7 +133,7 @@ def _puts(request: AWSPreparedRequest) -> list[dict[str, Any]]:
 def error_response(
     request: AWSPreparedRequest, status: int, code: str, message: str, **members: object
 ) -> AWSResponse:
-    """Make an error's answer in DynamoDB's protocol."""
+    """Create an error response in DynamoDB's protocol."""
     error = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "Message": message, **members}
     return _response(request, status, json.dumps(error))
 

@@ -1,4 +1,4 @@
-"""What can go wrong between a function and DynamoDB, injected below boto3's client."""
+"""Faults between a function and DynamoDB, injected below boto3's client."""
 
 from __future__ import annotations
 
@@ -70,20 +70,20 @@ _CANCELLATIONS = {Fault.TRANSACTION_THROTTLED: "ThrottlingError", Fault.CONFLICT
 
 
 class ProcessKilled(BaseException):
-    """The function's process is gone: nothing of it runs on."""
+    """The function's process was killed."""
 
 
 class Caller(Protocol):
-    """Who sends the requests: what a fault does to it."""
+    """The caller of DynamoDB, as far as faults affect it."""
 
     def await_turn(self) -> Fault:
-        """Let others go first; return what happens to the request now."""
+        """Let other clients run first; return the fault to inject now."""
 
     def spend(self, milliseconds: int) -> None:
-        """Let the caller's time pass."""
+        """Advance the caller's clock."""
 
     def die(self) -> NoReturn:
-        """End the caller's process."""
+        """Kill the caller's process."""
 
     def note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
         """Take note of a request and what happens to it."""

@@ -1,4 +1,4 @@
-"""Runs a schedule, and holds what the table has in the end against what was acknowledged."""
+"""Runs a schedule, and compares the table at the end with the acknowledged requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.unit.lambda_calls import Answer, FakeContext
 
     Content = tuple[str, tuple[tuple[str, int], ...]]
-    """What makes a record: the customer, its dimensions and their quantities."""
+    """Content of a record: customer, dimensions and quantities."""
     RecordKey = tuple[str, int]
 
 _START_MS = 1_795_446_956_551
@@ -72,7 +72,7 @@ class _Client:
 class _Attempt:
     client: _Client
     key: str
-    """Under which DynamoDB remembers it: the header, or else the extended request id."""
+    """The idempotency key: the header, or else the extended request id."""
     prefer: bool
     taken: bool = False
 

@@ -1,4 +1,4 @@
-"""Schedules: what is sent, in which order things happen, and what goes wrong. Plain data, to be replayed."""
+"""Schedules of requests, interleavings and faults, as plain data that can be replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the functions' bundle consists of, and when it counts as changed."""
+"""Content of the functions' bundle, and the asset's hash."""
 
 import hashlib
 import os

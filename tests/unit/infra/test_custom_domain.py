@@ -1,4 +1,4 @@
-"""The API behind a domain name of the seller's."""
+"""The custom domain name of the API."""
 
 from collections.abc import Callable
 

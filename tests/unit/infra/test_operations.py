@@ -1,4 +1,4 @@
-"""What an operator is told, and where."""
+"""Alarms, dashboard and saved queries in the template."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What someone who deploys, for the first time or with the wrong account, is told before the CDK is run."""
+"""Checks of account and configuration before a deployment."""
 
 import json
 from collections.abc import Iterator

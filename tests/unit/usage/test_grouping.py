@@ -1,4 +1,4 @@
-"""Lines become records, and records become requests: nothing is lost, nothing breaks a limit."""
+"""Grouping of lines into records and of records into requests, without losses and within all limits."""
 
 import json
 import random

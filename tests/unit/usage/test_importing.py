@@ -1,4 +1,4 @@
-"""The usual run, its signature, its reports, and what happens when the API does not answer well."""
+"""A usual import, its signature and output, and errors of the API."""
 
 import subprocess
 import sys

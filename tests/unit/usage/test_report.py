@@ -489,6 +489,21 @@ def test_the_importer_reads_back_every_line_and_what_is_left_out_is_known(
     assert sorted(map(repr, everything)) == sorted(map(repr, failed))
 
 
+def test_failures_of_one_reason_are_added_up_with_their_quantities_and_times() -> None:
+    report = Report()
+
+    report.add(
+        [
+            failed_with("TimeoutError", "a", DAY + created, m=quantity)
+            for created, quantity in ((5, 7), (1, 8))
+        ]
+    )
+
+    (failures,) = report.failures.values()
+    assert (failures.records, failures.quantity) == (2, 15)
+    assert (failures.oldest, failures.newest) == (DAY + 1, DAY + 5)
+
+
 def test_the_same_failures_make_the_same_file_in_whatever_order_they_are_read() -> None:
     failed = [FailedUsage("a", Decimal(DAY + number), 0, "m", number, "Unprocessed") for number in range(10)]
 

@@ -1,4 +1,4 @@
-"""However and whenever a run ended, running it again sends what is missing, and nothing twice."""
+"""After any interruption, a second run sends what is missing, and nothing twice."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The table is read whole, each item once, within the read capacity allowed, and no longer than wanted."""
+"""The whole table is read, each item once, within the read capacity, and reading can be stopped."""
 
 from __future__ import annotations
 
