@@ -41,7 +41,6 @@ _BULK = 1_000
 _PAGE = 1_000
 _DEEP_PAGE = 100
 _TOTALS = 5_000
-_CUSTOMER = "ExWoL3vTir2"
 _FUNCTION_SECONDS = 27
 _RETRY_AFTER_SECONDS = 5
 
@@ -168,16 +167,16 @@ def bulk_growth() -> list[tuple[float, float]]:
 def list_page() -> list[tuple[float, float]]:
     """CPU of a record on a page of 1,000, ms: of a whole call, and of the bare query."""
     handler = _handler("list")
-    _fill(_PAGE)
+    customer = _new_customer_with(_PAGE)
     client = _plain_client()
     query: dict[str, Any] = {
         "TableName": os.environ["METERING_TABLE_NAME"],
         "KeyConditionExpression": "customerIdentifier = :customer",
-        "ExpressionAttributeValues": {":customer": {"S": _CUSTOMER}},
+        "ExpressionAttributeValues": {":customer": {"S": customer}},
         "ConsistentRead": True,
         "Limit": _PAGE,
     }
-    event = _list_event(limit=str(_PAGE))
+    event = _list_event(customer, limit=str(_PAGE))
     return _interleaved(
         lambda: _cpu(lambda: _call(handler, event)) / _PAGE * 1000,
         lambda: _cpu(lambda: client.query(**query)) / _PAGE * 1000,
@@ -187,16 +186,16 @@ def list_page() -> list[tuple[float, float]]:
 def list_totals() -> list[tuple[float, float]]:
     """CPU of a record in totals by dimension, ms: of a whole call, and of the bare queries."""
     handler = _handler("list")
-    _fill(_TOTALS)
+    customer = _new_customer_with(_TOTALS)
     client = _plain_client()
     pages = client.get_paginator("query")
     query: dict[str, Any] = {
         "TableName": os.environ["METERING_TABLE_NAME"],
         "KeyConditionExpression": "customerIdentifier = :customer",
-        "ExpressionAttributeValues": {":customer": {"S": _CUSTOMER}},
+        "ExpressionAttributeValues": {":customer": {"S": customer}},
         "ConsistentRead": True,
     }
-    event = _list_event(**{"group_by": "dimension", "from": "0", "to": str(2**53 - 1)})
+    event = _list_event(customer, **{"group_by": "dimension", "from": "0", "to": str(2**53 - 1)})
     if json.loads(_call(handler, event)["body"])["records"] != _TOTALS:
         raise RuntimeError("the totals do not cover all records")
     return _interleaved(
@@ -208,10 +207,10 @@ def list_totals() -> list[tuple[float, float]]:
 def list_depth() -> list[tuple[float, float]]:
     """Wall time of the 100th page of 100 records and of the first, ms."""
     handler = _handler("list")
-    _fill(100 * _DEEP_PAGE)
+    customer = _new_customer_with(100 * _DEEP_PAGE)
 
     def page(token: str | None) -> dict[str, Any]:
-        return _list_event(limit=str(_DEEP_PAGE), **({"next_token": token} if token else {}))
+        return _list_event(customer, limit=str(_DEEP_PAGE), **({"next_token": token} if token else {}))
 
     token = None
     for _ in range(99):
@@ -244,10 +243,10 @@ def at_limit(
             idempotency_table=os.environ["IDEMPOTENCY_TABLE_NAME"],
             remembered_hours=24,
         )
-        same = _new_customer() if customers == "many" else _CUSTOMER
+        only_customer = _new_customer()
         usages = [
             BuyerUsage.model_validate(
-                {"customerIdentifier": _new_customer() if customers == "many" else same, **usage}
+                {"customerIdentifier": _new_customer() if customers == "many" else only_customer, **usage}
             )
             for _ in range(records)
         ]
@@ -341,10 +340,11 @@ def _bulk_rate(handler: Handler) -> float:
     return _BULK / _wall(lambda: _call(handler, event))
 
 
-def _fill(records: int) -> None:
-    """Give one customer so many records, by the API."""
-    handler = _handler("insert_many")
-    _insert(handler, {"buyers": [{"customerIdentifier": _CUSTOMER, **_usage()}] * records})
+def _new_customer_with(records: int) -> str:
+    """Insert so many records of a new customer, by the API."""
+    customer = _new_customer()
+    _insert(_handler("insert_many"), {"buyers": [{"customerIdentifier": customer, **_usage()}] * records})
+    return customer
 
 
 def _new_customer() -> str:
@@ -467,8 +467,8 @@ def _insert_many_event(count: int) -> dict[str, Any]:
     return _event("POST", INSERT_MANY, body=_buyers(count))
 
 
-def _list_event(**query: str) -> dict[str, Any]:
-    return _event("GET", LIST, _CUSTOMER, query=query)
+def _list_event(customer: str, **query: str) -> dict[str, Any]:
+    return _event("GET", LIST, customer, query=query)
 
 
 def _interleaved(
