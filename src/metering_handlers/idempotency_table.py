@@ -108,11 +108,16 @@ def payload_hash(usages: Sequence[BuyerUsage], chunk_size: int) -> str:
         Entries in a chunk. Included because a retry that is divided differently, after an upgrade, does not
         have the chunks that the rows describe.
     """
-    entries = [
-        [
-            usage.customerIdentifier,
-            [[used.dimension_name, used.dimension_value] for used in usage.metered_dimensions],
+    digest = hashlib.sha256(f"[{chunk_size}, [".encode())
+    # Chunk by chunk, because the JSON of a whole request would take megabytes.
+    for start in range(0, len(usages), chunk_size):
+        entries = [
+            [
+                usage.customerIdentifier,
+                [[used.dimension_name, used.dimension_value] for used in usage.metered_dimensions],
+            ]
+            for usage in usages[start : start + chunk_size]
         ]
-        for usage in usages
-    ]
-    return hashlib.sha256(json.dumps([chunk_size, entries]).encode()).hexdigest()
+        digest.update(f"{', ' if start else ''}{json.dumps(entries)[1:-1]}".encode())
+    digest.update(b"]]")
+    return digest.hexdigest()

@@ -24,6 +24,7 @@ MAX_ANSWER_BYTES = 5_500_000
 (Lambda Developer Guide, "Lambda quotas", invocation payload)."""
 _MAX_TOTAL_BYTES = 400
 """Bytes of one dimension's totals, without its name."""
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def page_of(
                 return Page(records, last)
             outcome = outcome_of(item)
             if status in (None, outcome.status):
-                record = _rendered(item, outcome)
-                size_bytes += sent_bytes(record)
+                record, record_bytes = _rendered(item, outcome)
+                size_bytes += record_bytes
                 if records and size_bytes > MAX_ANSWER_BYTES:
                     return Page(records, last)
                 records.append(record)
@@ -129,17 +130,25 @@ def totals_of(batches: Iterable[Batch], *, remaining_ms: Callable[[], int]) -> T
     return TotalsPage(totals, last)
 
 
-def sent_bytes(text: str) -> int:
-    """Return the size in bytes of text within Lambda's response, where the body is a JSON string.
+def sent_bytes(json_text: str) -> int:
+    """Return the size in bytes of JSON within Lambda's response, where the body is a string.
 
     Non-ASCII characters are counted as escaped, which is how some of Lambda's runtimes send them.
     """
-    return len(json.dumps(text))
+    if json_text.isascii():
+        # JSON has no raw control characters, so only these two are escaped.
+        return len(json_text) + json_text.count('"') + json_text.count("\\") + len('""')
+    return len(json.dumps(json_text))
 
 
-def _rendered(item: Item, outcome: Outcome) -> str:
-    """Render a record as JSON; one inserted by hand that is too large for any response, in brief."""
-    text = json.dumps(shown(item, outcome), ensure_ascii=False)
-    if sent_bytes(text) > MAX_ANSWER_BYTES:
-        text = json.dumps(shown_in_brief(item, outcome), ensure_ascii=False)
-    return text
+def _rendered(item: Item, outcome: Outcome) -> tuple[str, int]:
+    """Render a record as JSON, and return its size in the response too.
+
+    A record inserted by hand that is too large for any response is rendered in brief.
+    """
+    text = _to_json(shown(item, outcome))
+    size_bytes = sent_bytes(text)
+    if size_bytes > MAX_ANSWER_BYTES:
+        text = _to_json(shown_in_brief(item, outcome))
+        size_bytes = sent_bytes(text)
+    return text, size_bytes

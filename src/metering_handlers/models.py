@@ -1,5 +1,6 @@
 """Request models and the limits they enforce."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -37,6 +38,7 @@ MAX_TIMESTAMP = 2**53 - 1
 MAX_PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 100
 MAX_NEXT_TOKEN_LENGTH = 1_024
+_PRINTABLE_ASCII = re.compile("[!-~]*")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,7 +49,7 @@ def _check_customer_identifier(value: str) -> str:
             "percent_sign",
             "must not contain a percent sign; in a path, percent-encode each reserved character exactly once",
         )
-    if not all("!" <= character <= "~" for character in value):
+    if not _PRINTABLE_ASCII.fullmatch(value):
         raise PydanticCustomError(
             "not_printable_ascii", "must consist of printable ASCII characters without white space"
         )

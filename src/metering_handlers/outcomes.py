@@ -8,10 +8,9 @@ do not set it. The stored response of BatchMeterUsage decides; the flag is used 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from metering_handlers.attribute_values import as_json
 from metering_handlers.models import RecordStatus
@@ -53,8 +52,7 @@ Nesting that is too deep for Python to serialize again would make the list endpo
 """
 
 
-@dataclass(frozen=True, slots=True)
-class DimensionOutcome:
+class DimensionOutcome(NamedTuple):
     """Outcome of one dimension of a record.
 
     Attributes
@@ -76,8 +74,7 @@ class DimensionOutcome:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Outcome of one record.
 
     Attributes

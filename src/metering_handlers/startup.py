@@ -13,6 +13,11 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def finish() -> None:
-    """Re-enable garbage collection and exempt the objects created during import."""
+    """Re-enable garbage collection and exempt the objects created during import.
+
+    It runs less often than by default: what a bulk request creates is needed until its end, and searching it
+    for garbage takes a sixth of the request's CPU.
+    """
     gc.freeze()
+    gc.set_threshold(50_000)
     gc.enable()

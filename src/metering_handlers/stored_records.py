@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from metering_handlers import table_attributes as table
 from metering_handlers.attribute_values import as_json
+from metering_handlers.outcomes import Outcome
 
 if TYPE_CHECKING:
     from metering_handlers.attribute_values import Json
     from metering_handlers.metering_table import Item
-    from metering_handlers.outcomes import DimensionOutcome, Outcome
+    from metering_handlers.outcomes import DimensionOutcome
 
 
 def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
@@ -28,8 +29,11 @@ def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
     dict[str, Json]
         The record, with ``request_id`` only if one is stored.
     """
-    record = shown_in_brief(item, outcome) | {
+    record: dict[str, Json] = {
+        table.CUSTOMER_IDENTIFIER: as_json(item[table.CUSTOMER_IDENTIFIER]),
+        table.CREATE_TIMESTAMP: as_json(item[table.CREATE_TIMESTAMP]),
         table.DIMENSION_USAGE: [_usage(dimension) for dimension in outcome.dimensions],
+        "status": outcome.status,
         table.METERING_RESPONSE: outcome.metering_response,
     }
     if table.REQUEST_ID in item:
@@ -39,20 +43,15 @@ def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
 
 def shown_in_brief(item: Item, outcome: Outcome) -> dict[str, Json]:
     """Render only key and status of an item that is too large."""
-    return {
-        table.CUSTOMER_IDENTIFIER: as_json(item[table.CUSTOMER_IDENTIFIER]),
-        table.CREATE_TIMESTAMP: as_json(item[table.CREATE_TIMESTAMP]),
-        table.DIMENSION_USAGE: [],
-        "status": outcome.status.value,
-        table.METERING_RESPONSE: None,
-    }
+    key = {name: item[name] for name in (table.CUSTOMER_IDENTIFIER, table.CREATE_TIMESTAMP)}
+    return shown(key, Outcome(outcome.status, (), None))
 
 
 def _usage(outcome: DimensionOutcome) -> dict[str, Json]:
     usage: dict[str, Json] = {
         table.DIMENSION: outcome.dimension,
         table.VALUE: outcome.value,
-        "status": outcome.status.value,
+        "status": outcome.status,
     }
     if outcome.reason is not None:
         usage["reason"] = outcome.reason

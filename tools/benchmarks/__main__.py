@@ -112,6 +112,8 @@ def _environment(shipped: Path, endpoint_url: str) -> dict[str, str]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": endpoint_url,
+        # The functions are shipped without awscrt, which this environment has for `aws login`.
+        "BOTO_DISABLE_CRT": "true",
         "METERING_TABLE_NAME": "AWSMarketplaceMeteringRecords",
         "IDEMPOTENCY_TABLE_NAME": "idempotency",
         "IDEMPOTENCY_HOURS": "24",
