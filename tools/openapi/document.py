@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import os
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ from aws_lambda_powertools.event_handler.openapi.models import (
     Tag,
 )
 
+from infra.functions import FUNCTIONS
 from tools.example_requests import INSERT_MANY, INSERT_ONE
 from tools.local_cloud.steps import PROJECT, shown
 from tools.openapi import answers
@@ -177,13 +179,7 @@ def _resolvers() -> list[MeteringResolver]:
     os.environ.setdefault("IDEMPOTENCY_HOURS", "24")
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
-    from metering_handlers import (  # noqa: PLC0415 - after the environment
-        insert_metering_record,
-        insert_metering_records,
-        list_metering_records,
-    )
-
-    return [insert_metering_record.app, insert_metering_records.app, list_metering_records.app]
+    return [importlib.import_module(f"metering_handlers.{spec.module}").app for spec in FUNCTIONS]
 
 
 def _tidied(node: JsonValue) -> JsonValue:
