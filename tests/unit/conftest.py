@@ -8,6 +8,7 @@ from tests.environment import METERING_TABLE_NAME, create_tables
 # isort: split
 import boto3
 import pytest
+from hypothesis import settings
 from moto import mock_aws
 
 from metering_handlers import record_writer
@@ -16,6 +17,10 @@ from tests.unit.lambda_calls import Api
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+# On a busy machine an example may take any time.
+settings.register_profile("no-deadline", settings(), deadline=None)
+settings.load_profile("no-deadline")
 
 
 @pytest.fixture
