@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
-from metering_handlers.models import MAX_DIMENSIONS, CustomerIdentifier, MeteredDimension
+from metering_handlers.models import MAX_DIMENSIONS, CustomerIdentifier, DimensionName, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,10 +45,14 @@ def _check_not_rewritten(identifier: str) -> str:
     return identifier
 
 
-class UsageLine(MeteredDimension):
+class UsageLine(BaseModel):
     """One line of the file: a customer's usage of one dimension."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     customerIdentifier: Annotated[CustomerIdentifier, AfterValidator(_check_not_rewritten)]  # noqa: N815 - the API's name
+    dimension_name: DimensionName
+    dimension_value: Quantity
 
 
 @dataclass(frozen=True)

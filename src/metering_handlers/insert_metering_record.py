@@ -28,10 +28,7 @@ def insert_metering_record(
     prefer: Prefer = None,
 ) -> Response[str]:
     """Store one record for the customer in the path."""
-    # Both parts are validated already; model_construct does not validate them again.
-    entry = BuyerUsage.model_construct(
-        customerIdentifier=customerIdentifier, metered_dimensions=usage.metered_dimensions
-    )
+    entry = BuyerUsage(customerIdentifier=customerIdentifier, metered_dimensions=usage.metered_dimensions)
     return insert(app, [entry], idempotency_key, prefer)
 
 

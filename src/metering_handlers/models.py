@@ -18,6 +18,7 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
 )
+from pydantic.dataclasses import dataclass
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from metering_handlers import known_dimensions
@@ -82,29 +83,39 @@ PathCustomerIdentifier = Annotated[CustomerIdentifier, BeforeValidator(unquote)]
 """The same identifier in a path, plain or percent-encoded: all spellings mean the same customer."""
 
 
-class MeteredDimension(BaseModel):
+# API Gateway replaces what is not UTF-8 by U+FFFD; usage of such a dimension could never be billed.
+DimensionName = Annotated[
+    str,
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=MAX_DIMENSION_NAME_LENGTH,
+        pattern="^[^\ufffd]*$",
+        description="The dimension's API identifier, as the product page in AWS Marketplace has it. "
+        "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
+        examples=["metered_1_id"],
+    ),
+]
+
+Quantity = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=MAX_QUANTITY,
+        description="The quantity used, in the dimension's unit.",
+        examples=[10],
+    ),
+]
+
+
+# A request has up to 250,000 of these: an instance takes 56 bytes, where one of BaseModel takes 480.
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class MeteredDimension:
     """Usage of one dimension."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    # API Gateway replaces what is not UTF-8 by U+FFFD; usage of such a dimension could never be billed.
-    dimension_name: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=MAX_DIMENSION_NAME_LENGTH,
-            pattern="^[^\ufffd]*$",
-            description="The dimension's API identifier, as the product page in AWS Marketplace has it. "
-            "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
-            examples=["metered_1_id"],
-        ),
-    ]
-    dimension_value: Annotated[
-        int,
-        Field(
-            ge=0, le=MAX_QUANTITY, description="The quantity used, in the dimension's unit.", examples=[10]
-        ),
-    ]
+    dimension_name: DimensionName
+    dimension_value: Quantity
 
 
 def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
@@ -180,6 +191,7 @@ def _check_dimensions(value: object, validate: ValidatorFunctionWrapHandler) -> 
 MeteredDimensions = Annotated[
     list[MeteredDimension],
     Field(
+        strict=True,
         min_length=1,
         max_length=MAX_DIMENSIONS,
         repr=False,
@@ -197,10 +209,9 @@ class Usage(BaseModel):
     metered_dimensions: MeteredDimensions
 
 
-class BuyerUsage(BaseModel):
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class BuyerUsage:
     """One entry of a bulk request: becomes one record."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     customerIdentifier: CustomerIdentifier  # noqa: N815 - the API's name for it
     metered_dimensions: MeteredDimensions

@@ -123,6 +123,7 @@ def problem_response(problem: ProblemError, request_id: str) -> Response[str]:
 _RULES: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "is required; add it"),
     "extra_forbidden": ("unknown_field", "is not a known field; remove it"),
+    "unexpected_keyword_argument": ("unknown_field", "is not a known field; remove it"),
     "int_type": ("not_an_integer", "must be a JSON integer, not a string, a float or a boolean"),
     "int_parsing": ("not_an_integer", "must be a whole number"),
     "int_parsing_size": ("too_large", "is too large a number"),
@@ -136,6 +137,7 @@ _RULES: Mapping[str, tuple[str, str]] = {
     "too_long": ("too_many", "must have at most {max_length} entries; split the request"),
     "model_type": ("not_an_object", "must be a JSON object"),
     "model_attributes_type": ("not_an_object", "must be a JSON object"),
+    "dataclass_type": ("not_an_object", "must be a JSON object"),
     "greater_than_equal": ("too_small", "must be at least {ge}"),
     "less_than_equal": ("too_large", "must be at most {le}"),
     "enum": ("not_a_choice", "must be {expected}"),

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from metering_handlers import record_writer
-from metering_handlers.models import BuyerUsage
+from metering_handlers.models import BuyerUsage, MeteredDimension
 from metering_handlers.record_writer import IncompleteWriteError, RecordWriter, Written
 from tools.benchmarks.dynamodb_stub import StubError, Tables, WriteLimits
 
@@ -83,14 +83,12 @@ def write(client: LimitedClient, time: VirtualTime, usages: list[BuyerUsage], ke
 
 
 def usage(customer: str, dimension: str = "metered_1_id", dimensions: int = 1) -> BuyerUsage:
-    return BuyerUsage.model_validate(
-        {
-            "customerIdentifier": customer,
-            "metered_dimensions": [
-                {"dimension_name": f"{number:02}{dimension}", "dimension_value": 1}
-                for number in range(dimensions)
-            ],
-        }
+    return BuyerUsage(
+        customerIdentifier=customer,
+        metered_dimensions=[
+            MeteredDimension(dimension_name=f"{number:02}{dimension}", dimension_value=1)
+            for number in range(dimensions)
+        ],
     )
 
 

@@ -226,6 +226,8 @@ def at_limit(
     requests: int, records: int, customers: str = "many", dimensions: str = "short"
 ) -> dict[str, float]:
     """Send so many requests at once to partitions at their limit, and again until all records are in."""
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
     from metering_handlers import dynamodb  # noqa: PLC0415
     from metering_handlers.models import BuyerUsage  # noqa: PLC0415
     from metering_handlers.record_writer import (  # noqa: PLC0415
@@ -234,6 +236,7 @@ def at_limit(
         RecordWriter,
     )
 
+    entry = TypeAdapter(BuyerUsage)
     usage = _usage() if dimensions == "short" else _long_usage()
 
     def send() -> dict[str, float]:
@@ -245,7 +248,7 @@ def at_limit(
         )
         only_customer = _new_customer()
         usages = [
-            BuyerUsage.model_validate(
+            entry.validate_python(
                 {"customerIdentifier": _new_customer() if customers == "many" else only_customer, **usage}
             )
             for _ in range(records)
