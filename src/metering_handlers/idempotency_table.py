@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mypy_boto3_dynamodb.type_defs import PutTypeDef
 
@@ -97,27 +97,24 @@ class Row:
         }
 
 
-def payload_hash(usages: Sequence[BuyerUsage], chunk_size: int) -> str:
+def payload_hash(chunks: Iterable[Sequence[BuyerUsage]]) -> str:
     """Return a digest of a request: equal for the same entries in the same order, in any JSON notation.
 
     Parameters
     ----------
-    usages : Sequence[BuyerUsage]
-        The request's entries.
-    chunk_size : int
-        Entries in a chunk. Included because a retry that is divided differently, after an upgrade, does not
-        have the chunks that the rows describe.
+    chunks : Iterable[Sequence[BuyerUsage]]
+        The request's entries by chunk. The division is included because a retry that is divided differently,
+        after an upgrade, does not have the chunks that the rows describe.
     """
-    digest = hashlib.sha256(f"[{chunk_size}, [".encode())
+    digest = hashlib.sha256()
     # Chunk by chunk, because the JSON of a whole request would take megabytes.
-    for start in range(0, len(usages), chunk_size):
+    for chunk in chunks:
         entries = [
             [
                 usage.customerIdentifier,
                 [[used.dimension_name, used.dimension_value] for used in usage.metered_dimensions],
             ]
-            for usage in usages[start : start + chunk_size]
+            for usage in chunk
         ]
-        digest.update(f"{', ' if start else ''}{json.dumps(entries)[1:-1]}".encode())
-    digest.update(b"]]")
+        digest.update(json.dumps(entries).encode())
     return digest.hexdigest()

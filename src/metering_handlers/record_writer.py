@@ -10,7 +10,7 @@ import random
 import threading
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from metering_handlers.idempotency_table import Row, payload_hash
 from metering_handlers.metering_table import new_item, put_new, write_units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -180,18 +180,17 @@ class _Write:
         request_time: int,
         remaining_ms: Callable[[], int],
     ) -> None:
-        chunk_size = MAX_TRANSACTION_ACTIONS - 1
         self._writer = writer
         self._key = key
         self._request_id = request_id
         self._remaining_ms = remaining_ms
-        self._payload_hash = payload_hash(usages, chunk_size)
-        self._chunks = [usages[start : start + chunk_size] for start in range(0, len(usages), chunk_size)]
+        self._chunks = _divided(usages)
+        self._payload_hash = payload_hash(self._chunks)
         # One clock reading for all chunks, so that they agree on which old rows have expired.
         self._now = request_time // 1000
         self._expiration = self._now + writer.remembered_hours * 3600
         self._request_time = request_time
-        self._slots_given: Counter[str] = Counter()
+        self._slots_given: defaultdict[str, int] = defaultdict(int)
         self._times_taken: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -200,13 +199,13 @@ class _Write:
 
     def run(self) -> Written:
         # First and alone: this row reserves the key, so that no other payload can complete a partial request.
-        rows = [self._write_chunk(0, self._first_slots(self._chunks[0]))]
+        rows = [self._write_chunk(0, self._take_slots(self._chunks[0]))]
         if (first := rows[0]) is not None and len(self._chunks) > 1:
             # All rows of a key have the same age, so that they expire together.
             self._request_time = first.request_time
             self._expiration = first.expiration
             numbers = range(1, len(self._chunks))
-            slots = [self._first_slots(self._chunks[number]) for number in numbers]
+            slots = [self._take_slots(self._chunks[number]) for number in numbers]
             with ThreadPoolExecutor(WRITE_PARALLELISM) as pool:
                 rows += pool.map(self._write_chunk, numbers, slots)
         written = Written(
@@ -222,15 +221,15 @@ class _Write:
             raise IncompleteWriteError(written)
         return written
 
-    def _first_slots(self, usages: Sequence[BuyerUsage]) -> list[int]:
-        return [self._take_slot(usage.customerIdentifier) for usage in usages]
-
-    def _take_slot(self, customer_identifier: str) -> int:
-        """Reserve a timestamp that is unique per customer within this request."""
+    def _take_slots(self, usages: Iterable[BuyerUsage]) -> list[int]:
+        """Reserve a timestamp for each record, unique per customer within this request."""
+        slots = []
         with self._lock:
-            slot = self._request_time + self._slots_given[customer_identifier]
-            self._slots_given[customer_identifier] += 1
-        return slot
+            for usage in usages:
+                offset = self._slots_given[usage.customerIdentifier]
+                self._slots_given[usage.customerIdentifier] = offset + 1
+                slots.append(self._request_time + offset)
+        return slots
 
     def _write_chunk(self, number: int, first_slots: Sequence[int]) -> Row | None:
         """Write a chunk and its row; return the stored row, or None if the time ran out."""
@@ -319,8 +318,8 @@ class _Write:
         taken = [index for index, code in enumerate(codes) if code == _CONDITION_FAILED]
         for customer in {usages[index].customerIdentifier for index in taken}:
             self._leap(customer)
-        for index in taken:
-            slots[index] = self._take_slot(usages[index].customerIdentifier)
+        for index, slot in zip(taken, self._take_slots(usages[index] for index in taken), strict=True):
+            slots[index] = slot
         self._count(slots_moved=len(taken))
 
     def _leap(self, customer_identifier: str) -> None:
@@ -350,6 +349,17 @@ class _Write:
     def _count(self, **events: int) -> None:
         with self._lock:
             self._counts.update(events)
+
+
+def _divided(usages: Sequence[BuyerUsage]) -> list[Sequence[BuyerUsage]]:
+    """Divide a request into chunks that fit into a transaction beside their row.
+
+    The first chunk is the one that is not full, because the others wait for it.
+    """
+    chunk_size = MAX_TRANSACTION_ACTIONS - 1
+    first_size = (len(usages) - 1) % chunk_size + 1
+    rest = (usages[start : start + chunk_size] for start in range(first_size, len(usages), chunk_size))
+    return [usages[:first_size], *rest]
 
 
 def _random_backoff_ms(attempt: int) -> float:
