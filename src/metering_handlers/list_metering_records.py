@@ -117,7 +117,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
     else:
         page = page_of(batches, status=status, limit=limit, remaining_ms=remaining_ms)
         last, count = page.last_timestamp, len(page.records)
-        members = f'"records": [{", ".join(page.records)}]'
+        members = f'"records": [{b", ".join(page.records).decode()}]'
         metrics.add_metric("RecordsListed", MetricUnit.Count, count)
     logger.append_keys(records=count)
     following = None if last is None else tokens.encode(customerIdentifier, listing, last)

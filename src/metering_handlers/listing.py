@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic_core import to_json
+
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from metering_handlers.outcomes import outcome_of
 from metering_handlers.stored_records import shown, shown_in_brief
@@ -24,7 +26,6 @@ MAX_ANSWER_BYTES = 5_500_000
 (Lambda Developer Guide, "Lambda quotas", invocation payload)."""
 _MAX_TOTAL_BYTES = 400
 """Bytes of one dimension's totals, without its name."""
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,13 @@ class Page:
 
     Attributes
     ----------
-    records : Sequence[str]
-        Records as JSON.
+    records : Sequence[bytes]
+        Records as JSON, in UTF-8.
     last_timestamp : str | None
         Sort key after which the next page starts; None if there is none.
     """
 
-    records: Sequence[str]
+    records: Sequence[bytes]
     last_timestamp: str | None
 
 
@@ -81,7 +82,7 @@ def page_of(
     remaining_ms : Callable[[], int]
         Returns the function's remaining time, in ms.
     """
-    records: list[str] = []
+    records: list[bytes] = []
     size_bytes = 0
     last: str | None = None
     for batch in batches:
@@ -119,7 +120,7 @@ def totals_of(batches: Iterable[Batch], *, remaining_ms: Callable[[], int]) -> T
         for item in batch.items:
             outcome = outcome_of(item)
             for name in totals.new_dimensions(outcome):
-                size_bytes += sent_bytes(json.dumps(name)) + _MAX_TOTAL_BYTES
+                size_bytes += sent_bytes(to_json(name)) + _MAX_TOTAL_BYTES
             if totals.records and size_bytes > MAX_ANSWER_BYTES:
                 return TotalsPage(totals, last)
             totals.add(outcome)
@@ -130,25 +131,25 @@ def totals_of(batches: Iterable[Batch], *, remaining_ms: Callable[[], int]) -> T
     return TotalsPage(totals, last)
 
 
-def sent_bytes(json_text: str) -> int:
+def sent_bytes(json_text: bytes) -> int:
     """Return the size in bytes of JSON within Lambda's response, where the body is a string.
 
     Non-ASCII characters are counted as escaped, which is how some of Lambda's runtimes send them.
     """
     if json_text.isascii():
         # JSON has no raw control characters, so only these two are escaped.
-        return len(json_text) + json_text.count('"') + json_text.count("\\") + len('""')
-    return len(json.dumps(json_text))
+        return len(json_text) + json_text.count(b'"') + json_text.count(b"\\") + len('""')
+    return len(json.dumps(json_text.decode()))
 
 
-def _rendered(item: Item, outcome: Outcome) -> tuple[str, int]:
+def _rendered(item: Item, outcome: Outcome) -> tuple[bytes, int]:
     """Render a record as JSON, and return its size in the response too.
 
     A record inserted by hand that is too large for any response is rendered in brief.
     """
-    text = _to_json(shown(item, outcome))
+    text = to_json(shown(item, outcome))
     size_bytes = sent_bytes(text)
     if size_bytes > MAX_ANSWER_BYTES:
-        text = _to_json(shown_in_brief(item, outcome))
+        text = to_json(shown_in_brief(item, outcome))
         size_bytes = sent_bytes(text)
     return text, size_bytes

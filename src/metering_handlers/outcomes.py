@@ -45,10 +45,10 @@ _PENDING: Verdict = (RecordStatus.PENDING, None)
 _METERED: Verdict = (RecordStatus.METERED, None)
 _MAX_REASON_LENGTH = 128
 """Characters. Statuses and exception names are shorter; longer text, written by hand, is not a reason."""
-_MAX_CONTAINERS = 500
+_MAX_CONTAINERS = 200
 """JSON arrays and objects in a text that is parsed; BatchMeterUsage's response for 25 dimensions has 53.
 
-Nesting that is too deep for Python to serialize again would make the list endpoint answer 500.
+Nesting that is too deep for pydantic to serialize again (254 levels) would make the list endpoint answer 500.
 """
 
 

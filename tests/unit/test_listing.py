@@ -44,7 +44,7 @@ def page(items: list[Item]) -> Page:
 
 def sent(page: Page) -> int:
     """Return the bytes of a page in Lambda's answer, in which the body is a string."""
-    return len(json.dumps({"body": f'{{"records": [{", ".join(page.records)}]}}'}))
+    return len(json.dumps({"body": f'{{"records": [{b", ".join(page.records).decode()}]}}'}))
 
 
 def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from metering_handlers.models import RecordStatus
 from metering_handlers.outcomes import outcome_of
@@ -126,7 +127,7 @@ def test_the_values_are_those_stored() -> None:
         '{"code": "' + "x" * 1_000 + '"}',
         '{"code": 400, "name": ""}',
         "[" * 100_000,
-        "[" * 450 + "]" * 450,
+        "[" * 200 + "]" * 200,
         "[" * 900 + "]" * 900,
         {"Results": "none", "UnprocessedRecords": None},
         {"Results": [], "UnprocessedRecords": []},
@@ -140,7 +141,7 @@ def test_the_values_are_those_stored() -> None:
 def test_the_flag_decides_where_the_answer_does_not_name_the_dimension(response: object) -> None:
     assert told(marked(response, failed=False)) == ("metered", [("metered", None)])
     assert told(marked(response, failed=True)) == ("failed", [("failed", "Unknown")])
-    json.dumps(outcome_of(marked(response)).metering_response, ensure_ascii=False, allow_nan=False).encode()
+    json.loads(to_json(outcome_of(marked(response)).metering_response), parse_constant=pytest.fail)
 
 
 def test_text_that_is_not_json_is_shown_as_it_is_stored() -> None:
@@ -149,9 +150,9 @@ def test_text_that_is_not_json_is_shown_as_it_is_stored() -> None:
     assert outcome_of(marked('"{\\"Results\\": ["')).metering_response == '{"Results": ['
 
 
-def test_text_that_python_may_parse_but_not_serialize_again_is_not_parsed() -> None:
-    """Python 3.13 parses 9,998 arrays within each other, and serializes 9,997."""
-    text = "[" * 600 + "]" * 600
+def test_text_that_can_be_parsed_but_not_serialized_again_is_not_parsed() -> None:
+    """Python parses hundreds of arrays within each other; pydantic serializes 254."""
+    text = "[" * 300 + "]" * 300
 
     assert outcome_of(marked(text)).metering_response == text
 
