@@ -2,6 +2,7 @@
 
 import binascii
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -31,6 +32,7 @@ from metering_handlers.problems import (
 JSON_MEDIA_TYPE = "application/json"
 RETRY_AFTER_SECONDS = 5
 """What a 503 asks the caller to wait: DynamoDB's on-demand capacity grows within seconds."""
+_GREEDY_PARAMETER = re.compile(r"\{(\w+)\+\}")
 
 logger = Logger()
 metrics = Metrics()
@@ -178,9 +180,10 @@ def _normalized(event: Mapping[str, Any]) -> dict[str, Any]:
     during validation. Powertools would also parse forms, which this API does not accept, and compares media
     types literally.
     """
-    path = event["resource"]
-    for name, value in (event["pathParameters"] or {}).items():
-        path = path.replace(f"{{{name}+}}", quote(value, safe="%", errors="surrogatepass"))
+    parameters = event["pathParameters"] or {}
+    path = _GREEDY_PARAMETER.sub(
+        lambda name: quote(parameters.get(name[1], ""), safe="%", errors="surrogatepass"), event["resource"]
+    )
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if content_type := headers.get("content-type"):
         is_json = content_type.partition(";")[0].strip().lower() == JSON_MEDIA_TYPE

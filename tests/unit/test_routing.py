@@ -80,3 +80,15 @@ def test_a_misplaced_slash_in_a_body_is_refused_as_in_a_path(
     assert "slash" in answer.body["errors"][0]["detail"]
     assert stored.all() == []
     assert api.records(customer).status == 422
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"customerIdentifier": ""}])
+def test_usage_without_a_customer_is_not_stored_for_the_routes_own_placeholder(
+    api: Api, stored: "StoredItems", parameters: dict[str, str] | None
+) -> None:
+    event = proxy_event("POST", "/insertMeteringRecord/c", body=as_json(usage(m=1)), headers=JSON)
+
+    answer = api.call(insert_metering_record.lambda_handler, event | {"pathParameters": parameters})
+
+    assert answer.status == 404
+    assert stored.all() == []
