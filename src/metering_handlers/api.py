@@ -178,17 +178,21 @@ def _normalized(event: Mapping[str, Any]) -> dict[str, Any]:
     with and without one. API Gateway passes a parameter decoded or not, and Powertools' ``<name>`` does
     not match a slash: the identifier is therefore percent-encoded here in either case, and decoded once
     during validation. Powertools would also parse forms, which this API does not accept, and compares media
-    types literally.
+    types literally. Of a header sent in two spellings, such as ``idempotency-key`` and ``Idempotency-Key``,
+    it would silently take the last.
     """
     parameters = event["pathParameters"] or {}
     path = _GREEDY_PARAMETER.sub(
         lambda name: quote(parameters.get(name[1], ""), safe="%", errors="surrogatepass"), event["resource"]
     )
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    all_headers: dict[str, list[str]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        all_headers.setdefault(name.lower(), []).extend(values)
     if content_type := headers.get("content-type"):
         is_json = content_type.partition(";")[0].strip().lower() == JSON_MEDIA_TYPE
         headers["content-type"] = JSON_MEDIA_TYPE if is_json else "unsupported"
-    return {**event, "path": path, "headers": headers}
+    return {**event, "path": path, "headers": headers, "multiValueHeaders": all_headers}
 
 
 def _load_json_object(text: str) -> dict[str, object]:

@@ -154,9 +154,16 @@ def test_any_printable_ascii_text_is_a_key(api: Api, key: str) -> None:
     assert is_replay(api.insert_one("c", usage(m=1), {"Idempotency-Key": key}))
 
 
-def test_two_keys_in_one_request_are_refused(api: Api, stored: "StoredItems") -> None:
-    event = api.event("POST", "/insertMeteringRecord/c", body=usage(m=1), headers=KEY)
-    event["multiValueHeaders"]["Idempotency-Key"] = ["a", "b"]
+@pytest.mark.parametrize(
+    "keys",
+    [{"Idempotency-Key": ["a", "b"]}, {"Idempotency-Key": ["a"], "idempotency-key": ["b"]}],
+    ids=["one spelling", "two spellings"],
+)
+def test_two_keys_in_one_request_are_refused(
+    api: Api, stored: "StoredItems", keys: dict[str, list[str]]
+) -> None:
+    event = api.event("POST", "/insertMeteringRecord/c", body=usage(m=1))
+    event["multiValueHeaders"] |= keys
 
     from metering_handlers import insert_metering_record  # noqa: PLC0415
 
