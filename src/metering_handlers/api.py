@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from metering_handlers.dynamodb import RETRYABLE_ERRORS
+from metering_handlers.dynamodb import is_retryable
 from metering_handlers.problems import (
     MAX_LISTED_VIOLATIONS,
     ProblemError,
@@ -111,7 +111,7 @@ class MeteringResolver(APIGatewayRestResolver):
         return self._answer(ProblemError(HTTPStatus.NOT_FOUND, ProblemType.NOT_FOUND, detail))
 
     def _answer_client_error(self, error: ClientError) -> Response[str]:
-        if error.response["Error"]["Code"] in RETRYABLE_ERRORS:
+        if is_retryable(error):
             return self._answer_unavailable(error)
         return self._answer_unexpected(error)
 

@@ -9,6 +9,7 @@ from botocore.config import Config
 from botocore.loaders import Loader
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
 
 READ_TIMEOUT_MS = 3_000
@@ -26,11 +27,22 @@ THROTTLING_ERRORS = frozenset(
         "ThrottlingException",
     }
 )
-RETRYABLE_ERRORS = THROTTLING_ERRORS | {
-    "InternalServerError",
-    "ServiceUnavailable",
-    "TransactionInProgressException",
-}
+_RETRYABLE_ERRORS = THROTTLING_ERRORS | {"TransactionInProgressException"}
+_FIRST_SERVER_ERROR = 500
+
+
+def is_retryable(error: ClientError) -> bool:
+    """Return whether the same call may succeed later.
+
+    Any 5xx counts: one that comes from in front of DynamoDB has no error code of DynamoDB's.
+
+    Parameters
+    ----------
+    error : ClientError
+        The response of DynamoDB.
+    """
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return error.response["Error"]["Code"] in _RETRYABLE_ERRORS or status >= _FIRST_SERVER_ERROR
 
 
 def connect(*, max_attempts: int, max_connections: int) -> DynamoDBClient:

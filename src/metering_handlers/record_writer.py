@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, RETRYABLE_ERRORS, THROTTLING_ERRORS
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, THROTTLING_ERRORS, is_retryable
 from metering_handlers.idempotency_table import Row, payload_hash
 from metering_handlers.metering_table import new_item, put_new, write_units
 
@@ -271,10 +271,9 @@ class _Write:
                     raise
                 throttled = not _THROTTLED.isdisjoint(codes)
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code not in RETRYABLE_ERRORS:
+                if not is_retryable(error):
                     raise
-                throttled = code in THROTTLING_ERRORS
+                throttled = error.response["Error"]["Code"] in THROTTLING_ERRORS
                 outcome_unknown = outcome_unknown or not throttled
             except (BotoConnectionError, HTTPClientError, ResponseParserError):
                 # The token is kept, by which DynamoDB recognizes the repeat if the first attempt was written.

@@ -3,9 +3,11 @@
 import base64
 import json
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from metering_handlers import list_metering_records
 from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api, buyer, usage
@@ -74,6 +76,28 @@ def test_a_list_reads_what_was_inserted_a_moment_before(
 
     assert consistent
     assert all(consistent)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "ThrottlingException"}}, "Query"),
+        # As botocore reads a 5xx that did not come from DynamoDB itself.
+        ClientError({"Error": {"Code": "503"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "Query"),  # type: ignore[typeddict-item]
+        ReadTimeoutError(endpoint_url="https://dynamodb"),
+    ],
+    ids=["throttled", "503", "time-out"],
+)
+def test_a_table_that_does_not_answer_in_time_is_a_503(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(BaseClient, "_make_api_call", Mock(side_effect=error))
+
+    answer = api.records("c")
+
+    assert answer.status == 503
+    assert answer.body["type"] == "urn:marketplace-metering:problem:unavailable"
+    assert answer.headers["Retry-After"] == "5"
 
 
 def test_a_customer_without_records_has_an_empty_list(api: Api) -> None:

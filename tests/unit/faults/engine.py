@@ -62,15 +62,15 @@ class Engine:
             answer = error_response(request, 400, code, "The token came with other items before.")
             return Execution(answer, ())
         if before and before.committed:
-            return Execution(_response(request, 200, "{}"), ())
+            return Execution(response_to(request, 200, "{}"), ())
         try:
             # Below moto's own HTTP layer, which takes more time than the transaction.
             _backend().transact_write_items(_body(request)["TransactItems"])
         except TransactionCanceledException as error:
             self._accepted[token] = _Accepted(transaction, committed=False)
-            return Execution(_response(request, 400, str(error.description)), ())
+            return Execution(response_to(request, 400, str(error.description)), ())
         self._accepted[token] = _Accepted(transaction, committed=True)
-        return Execution(_response(request, 200, "{}"), tables_of(request))
+        return Execution(response_to(request, 200, "{}"), tables_of(request))
 
     def items(self, table_name: str) -> list[dict[str, object]]:
         """Return what a table holds, as Python values."""
@@ -135,10 +135,11 @@ def error_response(
 ) -> AWSResponse:
     """Create an error response in DynamoDB's protocol."""
     error = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "Message": message, **members}
-    return _response(request, status, json.dumps(error))
+    return response_to(request, status, json.dumps(error))
 
 
-def _response(request: AWSPreparedRequest, status: int, body: str) -> AWSResponse:
+def response_to(request: AWSPreparedRequest, status: int, body: str) -> AWSResponse:
+    """Create a response with any body."""
     headers = HTTPHeaders.from_dict({"Content-Type": "application/x-amz-json-1.0"})
     return AWSResponse(request.url, status, headers, MockRawResponse(body))
 

@@ -16,6 +16,7 @@ from moto.core.models import botocore_stubber
 from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
 from tests.unit.faults.engine import (
     error_response,
+    response_to,
     tables_of,
 )
 
@@ -42,6 +43,7 @@ class Fault(Enum):
     ANSWER_LOST = "answer lost after the commit (read time-out)"
     CONNECTION_CLOSED = "answer lost after the commit (connection closed)"
     ANSWER_500 = "answered 500 after the commit"
+    ANSWER_503 = "answered 503 without an error code after the commit"
     LATE = "timed out, arrived later"
     SLOW = "slow, others went ahead of the answer"
     THROTTLED = "throttled (ThrottlingException)"
@@ -164,6 +166,8 @@ class Network:
             raise ConnectionClosedError(endpoint_url=request.url)
         if fault is Fault.ANSWER_500:
             return error_response(request, 500, "InternalServerError", "injected")
+        if fault is Fault.ANSWER_503:
+            return response_to(request, 503, "")
         if fault is Fault.SLOW:
             caller.spend(_SLOW_MS)
             caller.await_turn()
