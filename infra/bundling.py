@@ -187,7 +187,8 @@ def bundle(
 def _fingerprint(target: Target, interpreter: Interpreter | None, dimensions: Sequence[str]) -> str:
     compiler = interpreter.version if interpreter else None
     digest = hashlib.sha256(f"{target.platform}\n{target.python_version}\n{compiler}\n".encode())
-    for path in [*RULES, REQUIREMENTS, *sorted(PACKAGE.rglob("*.py"))]:
+    shipped = (path for path in PACKAGE.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    for path in [*RULES, REQUIREMENTS, *sorted(shipped)]:
         content = path.read_bytes()
         name = path.name if path in RULES else path.relative_to(SOURCE).as_posix()
         digest.update(f"{name}\n{len(content)}\n".encode())

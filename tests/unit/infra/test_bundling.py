@@ -90,10 +90,11 @@ def test_the_code_changes_with_a_file(source: Path, name: str) -> None:
     assert asset_hash() != before
 
 
-def test_the_code_changes_with_a_new_module(source: Path) -> None:
+@pytest.mark.parametrize("name", ["new.py", "new.json"])
+def test_the_code_changes_with_a_new_file(source: Path, name: str) -> None:
     before = asset_hash()
 
-    (source / "metering_handlers" / "new.py").touch()
+    (source / "metering_handlers" / name).touch()
 
     assert asset_hash() != before
 
