@@ -103,6 +103,7 @@ def test_the_access_log_is_json_with_latencies_and_errors_and_no_headers(templat
     (stage,) = template.find_resources("AWS::ApiGateway::Stage").values()
 
     fields = json.loads(stage["Properties"]["AccessLogSetting"]["Format"])
+    assert fields["extendedRequestId"] == "$context.extendedRequestId"
     assert {"requestId", "status", "path", "responseLatency", "integrationLatency", "errorMessage"} <= set(
         fields
     )
