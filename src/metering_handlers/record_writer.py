@@ -38,7 +38,7 @@ WRITE_PARALLELISM = 4
 STEPS_BEFORE_LEAPING = 4
 """Collisions of a customer's timestamps that advance by 1 ms; after them the step doubles each time."""
 BACKOFF_BASE_MS = 25
-BACKOFF_CAP_MS = 1_000
+BACKOFF_CAP_MS = 500
 """Short enough not to leave capacity idle when the last of many concurrent requests end."""
 PARTITION_WRITE_UNITS = 1_000
 """Units per second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
