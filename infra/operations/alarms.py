@@ -146,17 +146,18 @@ def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSp
         label="1: records wait, and none was marked",
         period=_SILENCE,
     )
-    # Over the longest window an alarm may have. What was inserted before it and marked in it makes the
-    # difference too small, never too large.
-    day = Duration.days(1)
+    # Over the longest window an alarm may have ("PutMetricAlarm", Amazon CloudWatch API Reference), so that a
+    # slow growth is seen too. What was inserted before it and marked in it makes the difference too small,
+    # never too large.
+    week = Duration.days(7)
     backlog = cloudwatch.MathExpression(
         expression="inserted - marked",
         using_metrics={
-            "inserted": count_of(scope, "RecordsInserted", period=day),
-            "marked": records_marked(metering_table_name, period=day),
+            "inserted": count_of(scope, "RecordsInserted", period=week),
+            "marked": records_marked(metering_table_name, period=week),
         },
         label="Records inserted and not marked",
-        period=day,
+        period=week,
     )
     yield _AlarmSpec(
         "HourlyJobSilent",

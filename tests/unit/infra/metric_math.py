@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+MULTI_DAY_MINUTES = 24 * 60
+"""An alarm over a longer window is evaluated at each full hour only ("Alarm evaluation")."""
+
 Value = float | None
 """A data point; None where there is none."""
 
@@ -119,8 +122,12 @@ class SimulatedAlarm:
             Data points that CloudWatch looks at: more than the evaluation period, how many is not documented.
         """
         totals = {name: _running_totals(values) for name, values in metrics.items()}
+        every = 60 if self.period_minutes > MULTI_DAY_MINUTES else 1
         is_on = False
         for minute in range(len(next(iter(metrics.values())))):
+            if (minute + 1) % every:
+                yield is_on
+                continue
             ends = [minute + 1 - self.period_minutes * back for back in reversed(range(retrieved))]
             windows = {
                 name: TimeSeries([self._sum(total, end) for end in ends]) for name, total in totals.items()
