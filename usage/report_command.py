@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,8 @@ from usage.report_page import LABELS, dimension_name, duration, render_page, sho
 from usage.scan import SEGMENTS, ReadCapacity, read_pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from usage.failures import FailedUsage
@@ -114,6 +116,13 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str) 
     return int(parts[1]) * _DURATION_UNITS[parts[2]]
 
 
+def _output_file(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a file that could not be written, before the table is read."""
+    if value is not None and not value.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {value.parent}")
+    return value
+
+
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -142,11 +151,18 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=click.Choice([status.value for status in RecordStatus]),
     help="Show usage of this status only. The exit code is about all of the range nevertheless.",
 )
-@click.option("--html", "html_path", type=_FILE, help="Write the report as one HTML page, with a chart.")
+@click.option(
+    "--html",
+    "html_path",
+    type=_FILE,
+    callback=_output_file,
+    help="Write the report as one HTML page, with a chart.",
+)
 @click.option(
     "--csv",
     "csv_path",
     type=_FILE,
+    callback=_output_file,
     help="Write the totals; with --status failed, the usage to send again by `python -m usage import`.",
 )
 @click.option(
@@ -213,19 +229,21 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
         messages = list(problems)
         if report.without_time:
             messages.append(_without_time(report))
+        files: dict[Path, str] = {}
         if resends and csv_path is not None:
             resend = to_resend(report.failed, include)
-            _write_resend(csv_path, resend)
+            files[csv_path] = _resend_csv(csv_path, resend)
             messages += _resend_messages(csv_path, resend, report, now)
         elif csv_path is not None:
-            _write(csv_path, _totals_csv(selected))
+            files[csv_path] = _totals_csv(selected)
         subtitle = _subtitle(source, report, only, now)
         if html_path is not None:
-            _write(html_path, render_page(selected, subtitle, " ".join(problems) or None, now))
-        if as_json:
-            click.echo(json.dumps(_as_json(selected, now), ensure_ascii=False))
-        else:
-            _print(selected, subtitle, only, now)
+            files[html_path] = render_page(selected, subtitle, " ".join(problems) or None, now)
+        with _written(files):
+            if as_json:
+                click.echo(json.dumps(_as_json(selected, now), ensure_ascii=False))
+            else:
+                click.echo(_tables(selected, subtitle, only, now), nl=False)
         for message in messages:
             click.echo(message, err=True)
         sys.exit(NOT_ALL_BILLED if problems else ALL_BILLED)
@@ -386,7 +404,7 @@ def _named(usage: FailedUsage) -> str:
     )
 
 
-def _write_resend(path: Path, resend: Resend) -> None:
+def _resend_csv(path: Path, resend: Resend) -> str:
     file = io.StringIO(newline="")
     write_usage_file(resend.lines, file)
     journal = Journal.path_for(path)
@@ -396,7 +414,7 @@ def _write_resend(path: Path, resend: Resend) -> None:
             " now. Keep both files, and give the new one a name of its own; it may hold usage that you have"
             " sent again already."
         )
-    _write(path, file.getvalue())
+    return file.getvalue()
 
 
 def _totals_csv(report: Report) -> str:
@@ -417,12 +435,18 @@ def _totals_csv(report: Report) -> str:
     return file.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as folder:
-        partial = Path(folder) / path.name
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
+@contextmanager
+def _written(files: Mapping[Path, str]) -> Iterator[None]:
+    """Write files, which appear all together if the block succeeds, or not at all."""
+    with ExitStack() as stack:
+        partials = []
+        for path, text in files.items():
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-"))
+            partials.append((Path(folder) / path.name, path))
+            partials[-1][0].write_text(text, encoding="utf-8", newline="")
+        yield
+        for partial, path in partials:
+            partial.replace(path)
 
 
 def _as_json(report: Report, now: datetime) -> dict[str, object]:
@@ -462,8 +486,8 @@ def _iso(milliseconds: int) -> str:
     )
 
 
-def _print(report: Report, subtitle: str, only: RecordStatus | None, now: datetime) -> None:
-    """Print the report to standard output as tables."""
+def _tables(report: Report, subtitle: str, only: RecordStatus | None, now: datetime) -> str:
+    """Render the report as tables, as wide as standard output."""
     console = Console()
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
@@ -482,6 +506,7 @@ def _print(report: Report, subtitle: str, only: RecordStatus | None, now: dateti
                 Text(shown(value), style) for value in (totals[status].records, totals[status].quantity)
             )
         table.add_row(*cells)
+    console.begin_capture()
     console.print(_cell(subtitle))
     console.print(table)
     if report.failures:
@@ -498,6 +523,7 @@ def _print(report: Report, subtitle: str, only: RecordStatus | None, now: dateti
     counts = report.by_status()
     sums = ", ".join(f"{LABELS[status].lower()} {counts[status]:,}" for status in statuses)
     console.print(f"Usage entries: {sums}{waits}.", highlight=False)
+    return console.end_capture()
 
 
 def _cell(text: str) -> Text:

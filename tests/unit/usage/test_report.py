@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -272,6 +273,8 @@ def test_usage_not_billed_is_exit_code_1_even_if_the_jobs_flag_says_billed(
         (["--include", "DuplicateRecord"], "--include goes with --csv"),
         (["--read-capacity", "0"], "--read-capacity"),
         (["--status", "billed"], "--status"),
+        (["--csv", "/no-such-folder/report.csv"], "there is no folder /no-such-folder"),
+        (["--html", "/no-such-folder/report.html"], "there is no folder /no-such-folder"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(
@@ -335,11 +338,30 @@ def test_ctrl_c_ends_the_program_though_dynamodb_does_not_answer(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_is_exit_code_3(run: Callable[..., Result], tmp_path: Path) -> None:
-    result = run("--csv", str(tmp_path / "no-such-folder" / "report.csv"))
+def test_without_one_file_there_is_no_report_and_no_other_file(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    too_long = "x" * 300
 
-    assert result.exit_code == 3
-    assert "no-such-folder" in result.stderr
+    result = run("--json", "--csv", str(tmp_path / "report.csv"), "--html", str(tmp_path / too_long))
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert too_long in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_without_standard_output_there_is_no_file(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    def echo(_text: str, *, err: bool = False, **_: object) -> None:
+        if not err:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("click.echo", echo)
+
+    assert run(*arguments, "--html", str(tmp_path / "report.html")).exit_code == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- for people and spreadsheets ---
