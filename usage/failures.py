@@ -95,7 +95,7 @@ class Resend:
     lines : list of FailedUsage
         Usage to send again.
     doubtful : list of FailedUsage
-        Usage that AWS may have billed.
+        Usage left out because AWS may have billed it.
     unsendable : list of tuple of FailedUsage and str
         Usage that the importer would refuse, and why.
     """
@@ -105,25 +105,27 @@ class Resend:
     unsendable: list[tuple[FailedUsage, str]]
 
 
-def to_resend(failed: Iterable[FailedUsage], included: Collection[str]) -> Resend:
+def to_resend(failed: Iterable[FailedUsage], reasons: Collection[str]) -> Resend:
     """Select what can be sent again without billing anything twice.
 
     Parameters
     ----------
     failed : iterable of FailedUsage
         All that was not billed.
-    included : collection of str
-        Doubtful reasons whose usage the seller knows not to have been billed.
+    reasons : collection of str
+        Doubtful reasons whose usage the seller knows not to have been billed, to select only that: what was
+        selected without them may have been sent before. If empty, everything that was certainly not billed.
 
     Returns
     -------
     Resend
-        All of ``failed``, sorted: the same failures always result in the same file, so that importer and API
-        recognize a repeat.
+        Sorted: the same failures always result in the same file, so that importer and API recognize a repeat.
     """
     resend = Resend([], [], [])
     for usage in sorted(failed, key=lambda one: one[:3]):
-        if is_doubtful(usage.reason) and usage.reason not in included:
+        if reasons and usage.reason not in reasons:
+            continue
+        if not reasons and is_doubtful(usage.reason):
             resend.doubtful.append(usage)
         elif (refusal := _refusal(usage)) is not None:
             resend.unsendable.append((usage, refusal))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -32,7 +33,7 @@ from usage.report_page import LABELS, dimension_name, duration, render_page, sho
 from usage.scan import SEGMENTS, ReadCapacity, read_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -116,6 +117,16 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str) 
     return int(parts[1]) * _DURATION_UNITS[parts[2]]
 
 
+def _doubtful_reasons(
+    _context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse reasons whose usage would be in two files, and be sent twice."""
+    for reason in value:
+        if not is_doubtful(reason):
+            raise click.BadParameter(f"usage that failed for {reason} is in the file without this option")
+    return value
+
+
 def _output_file(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a file that could not be written, before the table is read."""
     if value is not None and not value.parent.is_dir():
@@ -166,11 +177,13 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     help="Write the totals; with --status failed, the usage to send again by `python -m usage import`.",
 )
 @click.option(
-    "--include",
+    "--reason",
+    "reasons",
     metavar="REASON",
     multiple=True,
-    help="With --csv and --status failed: a reason after which AWS may have billed the usage, such as"
-    " DuplicateRecord, once you know that it has not. May be repeated.",
+    callback=_doubtful_reasons,
+    help="With --csv and --status failed: write only usage that failed for this reason, after which AWS may"
+    " have billed it, such as DuplicateRecord, once you know that it has not. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output, no table.")
 @click.option("--table", "table_name", metavar="NAME", help="Metering table; else cdk.context.json names it.")
@@ -198,7 +211,7 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
     status: str | None,
     html_path: Path | None,
     csv_path: Path | None,
-    include: tuple[str, ...],
+    reasons: tuple[str, ...],
     as_json: bool,
     table_name: str | None,
     region: str | None,
@@ -216,8 +229,8 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
         raise click.UsageError("--customer is empty.")
     only = RecordStatus(status) if status else None
     resends = csv_path is not None and only is RecordStatus.FAILED
-    if include and not resends:
-        raise click.UsageError("--include goes with --csv and --status failed.")
+    if reasons and not resends:
+        raise click.UsageError("--reason goes with --csv and --status failed.")
     source = _source(table_name, region, customer)
     client = _client(source.region)
     time_range = TimeRange(oldest, newest)
@@ -231,9 +244,10 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
             messages.append(_without_time(report))
         files: dict[Path, str] = {}
         if resends and csv_path is not None:
-            resend = to_resend(report.failed, include)
+            resend = to_resend(report.failed, reasons)
             files[csv_path] = _resend_csv(csv_path, resend)
-            messages += _resend_messages(csv_path, resend, report, now)
+            import_id = _import_id(time_range, reasons)
+            messages += _resend_messages(csv_path, resend, report, import_id, now)
         elif csv_path is not None:
             files[csv_path] = _totals_csv(selected)
         subtitle = _subtitle(source, report, only, now)
@@ -336,7 +350,7 @@ def _without_time(report: Report) -> str:
     return f"The create_timestamp of {records} is no time; made by hand{left_out}."
 
 
-def _resend_messages(path: Path, resend: Resend, report: Report, now: datetime) -> list[str]:
+def _resend_messages(path: Path, resend: Resend, report: Report, import_id: str, now: datetime) -> list[str]:
     messages = [f"{path.name}: {_count(len(resend.lines), 'line')} to send again."]
     if resend.doubtful:
         reasons = sorted({usage.reason for usage in resend.doubtful})
@@ -347,7 +361,7 @@ def _resend_messages(path: Path, resend: Resend, report: Report, now: datetime) 
         messages += [f"  {printable(reason)}: {advice(reason)}" for reason in reasons]
         messages.append(
             "docs/operations.md, “What AWS has billed”, says how to look. Once you know that AWS has billed"
-            " none of a reason's usage, run this again with --include and the reason."
+            " none of a reason's usage, write it to a file of its own, with --reason."
         )
     if resend.unsendable:
         messages.append(
@@ -362,9 +376,7 @@ def _resend_messages(path: Path, resend: Resend, report: Report, now: datetime) 
             " is in the next file once more. Export whole, closed days only: see docs/usage-report.md."
         )
     elif resend.lines:
-        messages.append(
-            f"Send them once: python -m usage import {path.name} --import-id {_import_id(report.time_range)}"
-        )
+        messages.append(f"Send them once: python -m usage import {path.name} --import-id {import_id}")
     return messages
 
 
@@ -382,13 +394,16 @@ def _open_because(report: Report, now: datetime) -> list[str]:
     return reasons
 
 
-def _import_id(time_range: TimeRange) -> str:
+def _import_id(time_range: TimeRange, reasons: Collection[str]) -> str:
+    """Return an id of the file: without one, the same usage in two files would be taken for a repeat."""
     times = [
         f"{EPOCH + timedelta(milliseconds=bound):%Y%m%dT%H%M}"
         for bound in (time_range.oldest, time_range.newest)
         if bound is not None
     ]
-    return "-".join(["failed", *times])
+    # Reasons may be too long for an import id, or have other characters.
+    digest = [hashlib.sha256("\n".join(sorted(reasons)).encode()).hexdigest()[:8]] if reasons else []
+    return "-".join(["failed", *times, *digest])
 
 
 def _listed(failed: list[FailedUsage]) -> str:
@@ -515,7 +530,7 @@ def _tables(report: Report, subtitle: str, only: RecordStatus | None, now: datet
         reasons.add_column("Sent again by --csv")
         reasons.add_column("What it means, and what to do")
         for reason, count in report.reasons.items():
-            sent_again = "only with --include" if is_doubtful(reason) else "yes"
+            sent_again = "only with --reason" if is_doubtful(reason) else "yes"
             reasons.add_row(_cell(reason), f"{count:,}", sent_again, advice(reason))
         console.print(reasons)
     age = report.oldest_pending_age(now)

@@ -270,7 +270,8 @@ def test_usage_not_billed_is_exit_code_1_even_if_the_jobs_flag_says_billed(
         (["--from", "2026-11-23", "--to", "2026-11-22"], "--to is before --from"),
         (["--overdue", "3"], "such as 90m"),
         (["--customer", ""], "--customer is empty"),
-        (["--include", "DuplicateRecord"], "--include goes with --csv"),
+        (["--reason", "DuplicateRecord"], "--reason goes with --csv"),
+        (["--reason", "Unprocessed"], "usage that failed for Unprocessed is in the file without this option"),
         (["--read-capacity", "0"], "--read-capacity"),
         (["--status", "billed"], "--status"),
         (["--csv", "/no-such-folder/report.csv"], "there is no folder /no-such-folder"),
@@ -439,16 +440,28 @@ def test_the_file_to_import_is_exactly_what_aws_has_certainly_not_billed(
 
 
 @pytest.mark.usefixtures("every_outcome")
-def test_a_doubtful_reason_is_included_once_the_seller_says_so(
-    run: Callable[..., Result], tmp_path: Path
+def test_usage_of_doubtful_reasons_is_written_to_files_of_its_own(
+    run: Callable[..., Result], dynamodb: DynamoDBClient, tmp_path: Path
 ) -> None:
+    key = {"customerIdentifier": {"S": "b"}, "create_timestamp": {"N": str(DAY + 6)}}
+    dynamodb.delete_item(TableName=METERING_TABLE_NAME, Key=key)
     path = tmp_path / "failed.csv"
+    certain, duplicates, both = (
+        (run("--csv", str(path), *options, *RESENT), path.read_text().splitlines()[1:])
+        for options in (
+            [],
+            ["--reason", "DuplicateRecord"],
+            ["--reason", "DuplicateRecord", "--reason", "TimeoutError"],
+        )
+    )
 
-    run("--csv", str(path), "--include", "DuplicateRecord", *RESENT)
-
-    lines = path.read_text().splitlines()
-    assert "b,m,5" in lines
-    assert f"{LICENSE_ARN},m,8" not in lines
+    assert len(certain[1]) == 4
+    assert duplicates[1] == ["b,m,5"]
+    assert both[1] == [f"{LICENSE_ARN},m,8", "b,m,5"]
+    # Files of the same lines must not be taken for a repeat.
+    ids = {result.stderr.rpartition("--import-id ")[2] for result, _ in (certain, duplicates, both)}
+    assert len(ids) == 3
+    assert "NOT in" not in duplicates[0].stderr
 
 
 @pytest.mark.parametrize(
@@ -492,7 +505,7 @@ FAILED_USAGE = st.builds(
 def test_the_importer_reads_back_every_line_and_what_is_left_out_is_known(
     failed: list[FailedUsage], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    resend = to_resend(failed, included=())
+    resend = to_resend(failed, ())
     file = io.StringIO(newline="")
     write_usage_file(resend.lines, file)
     path = tmp_path_factory.mktemp("resend") / "failed.csv"
