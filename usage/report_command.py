@@ -29,7 +29,7 @@ from metering_handlers.models import EPOCH, Instant, RecordStatus
 from usage.failures import Resend, advice, is_doubtful, to_resend, write_usage_file
 from usage.journal import Journal
 from usage.report import Report, TimeRange
-from usage.report_page import LABELS, dimension_name, duration, render_page, shown
+from usage.report_page import LABELS, dimension_name, duration, labels, render_page, shown
 from usage.scan import SEGMENTS, ReadCapacity, read_pages
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
             if as_json:
                 click.echo(json.dumps(_as_json(selected, now), ensure_ascii=False))
             else:
-                click.echo(_tables(selected, subtitle, only, now), nl=False)
+                click.echo(_tables(selected, subtitle, now), nl=False)
         for message in messages:
             click.echo(message, err=True)
         sys.exit(NOT_ALL_BILLED if problems else ALL_BILLED)
@@ -501,17 +501,17 @@ def _iso(milliseconds: int) -> str:
     )
 
 
-def _tables(report: Report, subtitle: str, only: RecordStatus | None, now: datetime) -> str:
+def _tables(report: Report, subtitle: str, now: datetime) -> str:
     """Render the report as tables, as wide as standard output."""
     console = Console()
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    statuses = [only] if only else list(LABELS)
+    statuses = labels(report)
     table = Table("Customer", "Dimension", title="Usage by customer and dimension", title_justify="left")
     for column in table.columns:
         column.overflow = "fold"
-    for status in statuses:
-        table.add_column(f"{LABELS[status]}:\nentries", justify="right")
+    for label in statuses.values():
+        table.add_column(f"{label}:\nentries", justify="right")
         table.add_column("\nquantity", justify="right")
     for key, totals in report.totals.items():
         cells = [_cell(key.customer), _cell(dimension_name(key.dimension))]
@@ -536,7 +536,7 @@ def _tables(report: Report, subtitle: str, only: RecordStatus | None, now: datet
     age = report.oldest_pending_age(now)
     waits = f"; the oldest pending record waits {duration(age)}" if age is not None else ""
     counts = report.by_status()
-    sums = ", ".join(f"{LABELS[status].lower()} {counts[status]:,}" for status in statuses)
+    sums = ", ".join(f"{label.lower()} {counts[status]:,}" for status, label in statuses.items())
     console.print(f"Usage entries: {sums}{waits}.", highlight=False)
     return console.end_capture()
 

@@ -62,11 +62,16 @@ def render_page(report: Report, subtitle: str, notice: str | None, now: datetime
         subtitle=escape(subtitle),
         notice=f'<p class="notice">{escape(notice)}</p>' if notice else "",
         cards=_cards(report, now),
-        chart=_chart(report.days, now.astimezone(UTC).date()),
-        failures=_failures(report),
+        chart=_chart(report.days, now.astimezone(UTC).date(), labels(report)),
+        failures=_failures(report) if RecordStatus.FAILED in labels(report) else "",
         dimensions=_dimensions(report),
         totals=_totals(report),
     )
+
+
+def labels(report: Report) -> Mapping[RecordStatus, str]:
+    """Return the labels of the statuses that a report shows, in the order of display."""
+    return LABELS if report.shown is None else {report.shown: LABELS[report.shown]}
 
 
 def dimension_name(dimension: str | None) -> str:
@@ -92,20 +97,20 @@ def _cards(report: Report, now: datetime) -> str:
     counts = report.by_status()
     all_of_it = counts.total()
     age = report.oldest_pending_age(now)
-    details = dict.fromkeys(LABELS, "")
-    for status, count in counts.items():
-        share = 100 * count / all_of_it if all_of_it else 0
-        details[status] = f"{share:.1f} % of all usage entries"
-    if age is not None:
-        details[RecordStatus.PENDING] += f"; the oldest waits {duration(age)}"
-    return "\n".join(
-        f'<li class="{status}">{LABELS[status]}<b>{shown(counts[status])}</b>'
-        f'<span class="muted">{escape(details[status])}</span></li>'
-        for status in LABELS
-    )
+    cards = []
+    for status, label in labels(report).items():
+        share = 100 * counts[status] / all_of_it if all_of_it else 0
+        details = "usage entries" if report.shown else f"{share:.1f} % of all usage entries"
+        if status is RecordStatus.PENDING and age is not None:
+            details += f"; the oldest waits {duration(age)}"
+        cards.append(
+            f'<li class="{status}">{label}<b>{shown(counts[status])}</b>'
+            f'<span class="muted">{escape(details)}</span></li>'
+        )
+    return "\n".join(cards)
 
 
-def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
+def _chart(days: Mapping[date, Counter[RecordStatus]], today: date, drawn: Mapping[RecordStatus, str]) -> str:
     # A record made by hand may have any date, and must not leave the others no room.
     drawable = [day for day in days if day <= today]
     if not drawable:
@@ -119,7 +124,7 @@ def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
     height = _HEIGHT - _TOP - _BOTTOM
     slot = (_WIDTH - _LEFT - _RIGHT) / len(shown_days)
     width = min(slot * 0.72, 60)
-    parts = [*_legend(), *_grid(step, height)]
+    parts = [*_legend(drawn), *_grid(step, height)]
     for number, (day, count) in enumerate(zip(shown_days, counts, strict=True)):
         middle = _LEFT + slot * (number + 0.5)
         if number % -(-len(shown_days) // _DAY_LABELS) == 0:
@@ -127,7 +132,7 @@ def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
                 f'<text x="{middle:.1f}" y="{_HEIGHT - 10}" text-anchor="middle">{day:%b %-d}</text>'
             )
         floor = float(_TOP + height)
-        for status in LABELS if count else ():
+        for status, label in drawn.items():
             entries = count[status] if count else 0
             if entries:
                 bar = max(height * entries / top, _MIN_BAR_HEIGHT)
@@ -135,7 +140,7 @@ def _chart(days: Mapping[date, Counter[RecordStatus]], today: date) -> str:
                 parts.append(
                     f'<rect class="bar-{status}" x="{middle - width / 2:.1f}" y="{floor:.1f}"'
                     f' width="{width:.1f}" height="{bar:.1f}">'
-                    f"<title>{day}: {shown(entries)} {LABELS[status].lower()}</title></rect>"
+                    f"<title>{day}: {shown(entries)} {label.lower()}</title></rect>"
                 )
     outside = sum(count.total() for day, count in days.items() if not first <= day <= last)
     caption = "Usage entries (a dimension of a record) by the day (UTC) they were recorded, and outcome."
@@ -158,8 +163,8 @@ def _grid_step(highest: int) -> int:
         power *= 10
 
 
-def _legend() -> Iterable[str]:
-    for number, (status, label) in enumerate(LABELS.items()):
+def _legend(drawn: Mapping[RecordStatus, str]) -> Iterable[str]:
+    for number, (status, label) in enumerate(drawn.items()):
         left = _LEFT + 110 * number
         yield f'<rect class="bar-{status}" x="{left}" y="4" width="12" height="12"/>'
         yield f'<text x="{left + 18}" y="15">{label}</text>'
@@ -173,8 +178,9 @@ def _grid(step: int, height: int) -> Iterable[str]:
 
 
 def _failures(report: Report) -> str:
+    heading = "<h2>Not billed</h2>"
     if not report.failures:
-        return "<p>Nothing: AWS Marketplace has refused none of this usage.</p>"
+        return f"{heading}\n<p>Nothing: AWS Marketplace has refused none of this usage.</p>"
     reasons = _table(
         ["Reason", "Entries", "What it means, and what to do"],
         [
@@ -209,18 +215,20 @@ def _failures(report: Report) -> str:
         ],
         numbers={3, 4},
     )
-    return f"{reasons}\n<p></p>\n{rows}"
+    return f"{heading}\n{reasons}\n<p></p>\n{rows}"
 
 
 def _dimensions(report: Report) -> str:
     by_dimension: defaultdict[str, Totals] = defaultdict(lambda: {status: Total() for status in RecordStatus})
     for key, totals in report.totals.items():
+        sums = by_dimension[dimension_name(key.dimension)]
         for status, one in totals.items():
-            by_dimension[dimension_name(dimension_name(key.dimension))][status].records += one.records
-            by_dimension[dimension_name(dimension_name(key.dimension))][status].quantity += one.quantity
+            sums[status].records += one.records
+            sums[status].quantity += one.quantity
     return _sums_table(
         ["Dimension"],
         [([_name(name)], totals) for name, totals in sorted(by_dimension.items())],
+        labels(report),
     )
 
 
@@ -231,22 +239,25 @@ def _totals(report: Report) -> str:
             ([_name(key.customer), _name(dimension_name(key.dimension))], totals)
             for key, totals in report.totals.items()
         ],
+        labels(report),
     )
 
 
-def _sums_table(names: Sequence[str], rows: Sequence[tuple[Sequence[str], Totals]]) -> str:
+def _sums_table(
+    names: Sequence[str], rows: Sequence[tuple[Sequence[str], Totals]], summed: Mapping[RecordStatus, str]
+) -> str:
     if not rows:
         return "<p>No usage was recorded in this range.</p>"
     headings = [
         *names,
-        *(f"{label}: {what}" for label in LABELS.values() for what in ("entries", "quantity")),
+        *(f"{label}: {what}" for label in summed.values() for what in ("entries", "quantity")),
     ]
     cells = [
         [
             *first,
             *(
                 cell
-                for status in LABELS
+                for status in summed
                 for cell in (
                     _number(totals[status].records),
                     _number(

@@ -417,6 +417,30 @@ def test_the_page_escapes_what_it_shows_and_loads_nothing(
     assert "2026-11-23: 4 billed" in page
 
 
+@pytest.mark.usefixtures("every_outcome")
+@pytest.mark.parametrize(
+    ("status", "other_labels"),
+    [
+        ("pending", ["Billed", "Not billed"]),
+        ("metered", ["Pending", "Not billed"]),
+        ("failed", ["Billed", "Pending"]),
+    ],
+)
+def test_the_page_and_the_table_of_one_status_say_nothing_of_the_others(
+    run: Callable[..., Result], tmp_path: Path, status: str, other_labels: list[str]
+) -> None:
+    path = tmp_path / "report.html"
+
+    printed_table = run("--status", status, "--html", str(path)).stdout
+
+    page = path.read_text()
+    for label in other_labels:
+        assert label not in printed_table
+        assert f"{label}<b>" not in page
+        assert f"{label}: entries" not in page
+    assert ("<h2>Not billed</h2>" in page) == (status == "failed")
+
+
 # --- what is sent again ---
 
 RESENT = ("--status", "failed", *WHOLE_DAY)
