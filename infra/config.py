@@ -321,7 +321,7 @@ class Config(_Params):
             If a parameter is missing, unknown or wrong.
         """
         if params is None:
-            raise ConfigError('cdk.context.json has no "params"; the README shows what it needs.')
+            raise ConfigError('cdk.context.json has no "params"; docs/configuration.md shows what it needs.')
         try:
             return cls.model_validate_json(params) if isinstance(params, str) else cls.model_validate(params)
         except ValidationError as error:
@@ -343,7 +343,7 @@ def _explain(kind: str, path: tuple[int | str, ...], value: object, message: str
         )
     name = ".".join(["params", *map(str, path)])
     if kind == "extra_forbidden":
-        return f"{name} is not a known parameter; the README lists them"
+        return f"{name} is not a known parameter; docs/configuration.md lists them"
     wanted = f"must be {_description(path)}"
     if kind == "missing":
         return f"{name} is missing; it {wanted}"

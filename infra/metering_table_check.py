@@ -12,6 +12,7 @@ from infra.metering_schema import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KE
 
 if TYPE_CHECKING:
     import boto3
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
 
     from infra.config import Config
@@ -103,14 +104,16 @@ def _key_problem(session: boto3.Session, table: TableDescriptionTypeDef, config:
 def _regions_with(session: boto3.Session, table_name: str, *, besides: str) -> list[str]:
     """List the other regions that have a table of that name, as far as they can be asked."""
 
-    def has_table(region: str) -> bool:
+    def has_table(client: DynamoDBClient) -> bool:
         try:
-            session.client("dynamodb", region_name=region, config=_QUICK).describe_table(TableName=table_name)
+            client.describe_table(TableName=table_name)
         except (BotoCoreError, ClientError):
             return False
         return True
 
     partition = session.get_partition_for_region(besides)
     regions = [region for region in session.get_available_regions("dynamodb", partition) if region != besides]
+    # Clients may be used in threads, but not created there (Boto3 documentation, "Session reference").
+    clients = [session.client("dynamodb", region_name=region, config=_QUICK) for region in regions]
     with ThreadPoolExecutor(8) as pool:
-        return [region for region, found in zip(regions, pool.map(has_table, regions), strict=True) if found]
+        return [region for region, found in zip(regions, pool.map(has_table, clients), strict=True) if found]

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.metering_table_check import metering_table_problem
-from infra.target_account import TargetAccount
+from infra.target_account import DEFAULT_QUALIFIER, TargetAccount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_BOOTSTRAP_VERSION = "/cdk-bootstrap/hnb659fds/version"
-"""The parameter that ``cdk bootstrap`` leaves (AWS CDK, default synthesizer)."""
 
 
 class NotReadyError(Exception):
@@ -63,8 +60,8 @@ def _account_id(target: TargetAccount) -> str:
         account: str = target.session.client("sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
         raise NotReadyError(
-            f"The AWS credentials were not accepted: {error} Log in again, or name another profile: "
-            'ARGS="--profile NAME", or AWS_PROFILE.'
+            f"The AWS credentials were not accepted: {str(error).rstrip('.')}. Log in again, or name another "
+            'profile: ARGS="--profile NAME", or AWS_PROFILE.'
         ) from error
     return account
 
@@ -72,13 +69,16 @@ def _account_id(target: TargetAccount) -> str:
 def _check_bootstrap(target: TargetAccount, account: str) -> None:
     ssm = target.session.client("ssm")
     try:
-        ssm.get_parameter(Name=_BOOTSTRAP_VERSION)
+        # What cdk bootstrap leaves (AWS CDK, DefaultStackSynthesizer).
+        ssm.get_parameter(Name=f"/cdk-bootstrap/{target.bootstrap_qualifier}/version")
     except ssm.exceptions.ParameterNotFound as error:
         region = target.config.aws_region_name
         profile = f" --profile {target.profile}" if target.profile else ""
+        qualifier = target.bootstrap_qualifier
+        qualified = "" if qualifier == DEFAULT_QUALIFIER else f" --qualifier {qualifier}"
         raise NotReadyError(
             f"Account {account} is not prepared for the CDK in {region}. Do it once, with: "
-            f"node_modules/.bin/cdk bootstrap aws://{account}/{region}{profile}"
+            f"node_modules/.bin/cdk bootstrap aws://{account}/{region}{profile}{qualified}"
         ) from error
     except (BotoCoreError, ClientError):
         # Who may deploy need not be allowed to read the parameter; the CDK will say what it lacks.

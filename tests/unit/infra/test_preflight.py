@@ -25,9 +25,9 @@ def account() -> Iterator[None]:
         yield
 
 
-def bootstrap(region: str = "us-east-1") -> None:
-    boto3.client("ssm", region_name=region).put_parameter(
-        Name="/cdk-bootstrap/hnb659fds/version", Value="28", Type="String"
+def bootstrap(qualifier: str = "hnb659fds") -> None:
+    boto3.client("ssm", region_name="us-east-1").put_parameter(
+        Name=f"/cdk-bootstrap/{qualifier}/version", Value="28", Type="String"
     )
 
 
@@ -63,6 +63,17 @@ def test_without_bootstrap_the_command_to_run_is_named() -> None:
     assert "cdk bootstrap aws://123456789012/us-east-1" in problem()
 
 
+def test_the_bootstrap_is_the_one_of_the_contexts_qualifier() -> None:
+    bootstrap()
+    create_table()
+    context = ("--context", "@aws-cdk/core:bootstrapQualifier=team")
+    assert problem(*context).endswith("cdk bootstrap aws://123456789012/us-east-1 --qualifier team")
+
+    bootstrap("team")
+
+    check("deploy", context)
+
+
 def test_without_credentials_the_ways_to_log_in_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -81,6 +92,20 @@ def test_a_placeholder_in_the_configuration_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(target_account, "_CONTEXT_FILE", context)
 
     assert "the placeholder was never filled in" in problem()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "cdk.context.json is not JSON: "), ("[]", 'cdk.context.json has no "params"')],
+)
+def test_a_file_that_is_no_configuration_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str
+) -> None:
+    context = tmp_path / "cdk.context.json"
+    context.write_text(text)
+    monkeypatch.setattr(target_account, "_CONTEXT_FILE", context)
+
+    assert message in problem()
 
 
 class TestTheArgumentsOfTheCdk:
@@ -111,6 +136,12 @@ class TestTheArgumentsOfTheCdk:
         found = problem("--profile", "seller", option, "other=1", option, assignment)
 
         assert "aws://123456789012/eu-central-1" in found
+
+    def test_another_region_than_the_configurations_is_refused(self) -> None:
+        found = problem("--profile", "seller", "--region", "eu-west-1")
+
+        assert "--region eu-west-1 has no effect" in found
+        assert "params.aws_region_name, which is us-east-1" in found
 
     def test_a_wrong_parameter_in_the_context_is_explained(self) -> None:
         assert "params.waf must be true or false" in problem("--profile", "seller", *params(waf="yes"))
