@@ -26,6 +26,13 @@ export NODE_NO_WARNINGS := 1
 
 PYTEST := $(PYTHON) -m pytest
 
+define NEWLINE
+
+
+endef
+# A line break, such as those of a file with parameters, would end the command.
+override ARGS := $(subst $(NEWLINE), ,$(ARGS))
+
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
 		| awk -F '|' '{printf "  make %-18s %s\n", $$1, $$2}'

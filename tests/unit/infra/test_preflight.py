@@ -1,6 +1,9 @@
 """Checks of account and configuration before a deployment."""
 
 import json
+import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from infra.preflight import NotReadyError, check
 from tools.local_cloud.steps import PROJECT
 
 TABLE = "AWSMarketplaceMeteringRecords"
+MAKE = shutil.which("make")
 DEFINITION = json.loads((PROJECT / "tools" / "local_cloud" / "metering_table.json").read_text())
 
 
@@ -142,6 +146,20 @@ class TestTheArgumentsOfTheCdk:
 
         assert "--region eu-west-1 has no effect" in found
         assert "params.aws_region_name, which is us-east-1" in found
+
+    def test_make_hands_a_file_with_line_breaks_on_in_one_piece(self) -> None:
+        context = json.dumps({"aws_region_name": "eu-west-1", "stack_name": "product-a"}, indent=2)
+        finished = subprocess.run(  # noqa: S603 - found on the path
+            [str(MAKE), "--dry-run", "diff", f"ARGS=--context params='{context}'"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        (line,) = (line for line in finished.stdout.splitlines() if "infra.preflight diff" in line)
+        *_, assignment = shlex.split(line)
+        assert json.loads(assignment.removeprefix("params=")) == json.loads(context)
 
     def test_a_wrong_parameter_in_the_context_is_explained(self) -> None:
         assert "params.waf must be true or false" in problem("--profile", "seller", *params(waf="yes"))
