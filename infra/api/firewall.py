@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from aws_cdk import Stack
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
@@ -83,7 +84,8 @@ class Firewall(Construct):
             "WebAcl",
             scope="REGIONAL",
             default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
-            visibility_config=_visibility("WebAcl"),
+            # The name is a dimension of the metrics of all rules: deployments must not share it.
+            visibility_config=_visibility(Stack.of(self).stack_name),
             custom_response_bodies={
                 _TOO_MANY_REQUESTS: wafv2.CfnWebACL.CustomResponseBodyProperty(
                     content_type="APPLICATION_JSON", content=json.dumps(problem)
