@@ -72,7 +72,9 @@ class Deployment:
         Raises
         ------
         FailedError
-            If there is no such stack, or if it is incomplete.
+            If there is no such stack, if it is not the configured one, or if ``METERING_API_URL`` is no URL.
+        ClientError
+            If the credentials may not read the API key.
         """
         config, session = target.config, target.session
         cloudformation = session.client("cloudformation")
@@ -82,7 +84,8 @@ class Deployment:
             summaries = [summary for page in pages for summary in page["StackResourceSummaries"]]
         except ClientError as error:
             raise FailedError(
-                f"The stack {config.stack_name} cannot be found in {config.aws_region_name}: {error} "
+                f"The stack {config.stack_name} cannot be found in {config.aws_region_name}: "
+                f"{str(error).rstrip('.')}. "
                 "Deploy it first (make deploy), or give the same ARGS as at its deployment."
             ) from error
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
@@ -94,12 +97,17 @@ class Deployment:
             ids[summary["LogicalResourceId"]] = summary.get("PhysicalResourceId", "")
         headers: dict[str, str] = {}
         if config.authorization is Authorization.API_KEY:
+            if "ApiKeyId" not in outputs:
+                raise FailedError(f"The stack {config.stack_name} has no API key yet: deploy it again.")
             headers["x-api-key"] = session.client("apigateway").get_api_key(
                 apiKey=outputs["ApiKeyId"], includeValue=True
             )["value"]
+        api_url = (os.environ.get("METERING_API_URL") or outputs["ApiUrl"]).rstrip("/")
+        if not api_url.startswith(("https://", "http://")):
+            raise FailedError(f"METERING_API_URL must be a URL, not {api_url!r}.")
         return cls(
             target=target,
-            api_url=(os.environ.get("METERING_API_URL") or outputs["ApiUrl"]).rstrip("/"),
+            api_url=api_url,
             credentials=session.get_credentials() if config.authorization is Authorization.IAM else None,
             authorization_headers=headers,
             resources=resources,

@@ -56,8 +56,12 @@ def main(arguments: Sequence[str]) -> int:
     """
     try:
         deployment = Deployment.find(TargetAccount.from_arguments(arguments))
-    except (FailedError, OSError, ValueError, BotoCoreError) as error:
+    except (FailedError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        reason = str(error).rstrip(".")
+        print(f'error: {reason}. Log in, or name a profile: ARGS="--profile NAME".', file=sys.stderr)
         return 1
     print(f"Verifying {deployment.target.config.stack_name} at {deployment.api_url}")
     failed = skipped = 0
@@ -201,7 +205,8 @@ def _check_old_tls(deployment: Deployment) -> None:
         raise SkippedError("The API's URL is not https.")
     if _accepts_tls_1_1(url.hostname, url.port or 443):
         raise FailedError(
-            f"{url.hostname} accepts TLS 1.1. Deploy again (make deploy), which sets the security policy."
+            f"{url.hostname} accepts TLS 1.1. Deploy again (make deploy), which sets the security policy; a "
+            "change of it takes 15 minutes."
         )
 
 

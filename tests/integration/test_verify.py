@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -26,13 +27,25 @@ TLS = "TLS 1.1 is refused"
 INSERT = "An insert and its repeat write one record"
 
 
-def verify(api: Api, **params: object) -> tuple[int, dict[str, str], str]:
+@cache
+def operator(_endpoint_url: str) -> dict[str, str]:
+    """Create an IAM user who may do everything in a cloud, because MiniStack checks no other's signatures."""
+    iam = boto3.client("iam")
+    iam.create_user(UserName="operator")
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="operator", PolicyName="everything", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def verify(api: Api, api_url: str | None = None, **params: object) -> tuple[int, dict[str, str], str]:
     """Run the program; return its exit code, the lines of its checks by their titles, and all it printed."""
     configured = read_config().model_dump(mode="json", exclude_unset=True) | params
     finished = subprocess.run(  # noqa: S603 - this very program
         [sys.executable, "-m", "infra.verify", "--context", f"params={json.dumps(configured)}"],
         cwd=PROJECT,
-        env=os.environ | {"METERING_API_URL": api.api_url},
+        env=os.environ | operator(api.aws_endpoint_url) | {"METERING_API_URL": api_url or api.api_url},
         capture_output=True,
         text=True,
         check=False,
@@ -66,6 +79,16 @@ def test_in_another_region_the_stack_is_not_found(api: Api) -> None:
 
     assert (code, lines) == (1, {})
     assert "cdk-apigw-marketplace-metering-records cannot be found in eu-west-1" in output
+
+
+def test_a_url_that_is_none_and_a_key_that_was_not_deployed_are_told(api: Api) -> None:
+    code, lines, output = verify(api, api_url="metering.example.com")
+    assert (code, lines) == (1, {})
+    assert "METERING_API_URL must be a URL, not 'metering.example.com'" in output
+
+    code, lines, output = verify(api, authorization="API_KEY")
+    assert (code, lines) == (1, {})
+    assert "has no API key yet: deploy it again" in output
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
 from infra.deployment import Deployment
 from infra.target_account import TargetAccount
 from infra.verify import main
 
+INVALID = b'{"type": "urn:marketplace-metering:problem:invalid-request", "instance": "lost"}'
 OPENSSL = shutil.which("openssl")
 
 
@@ -38,6 +41,7 @@ class StubbornApiHandler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, body = self.server.answers[self.command]
         self.send_response(status)
+        self.send_header("Content-Type", "application/problem+json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -54,8 +58,12 @@ def account() -> Iterator[None]:
         yield
 
 
-def serve(monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext | None = None) -> StubbornApi:
-    """Start a server, and let the stack have nothing but its URL."""
+def serve(
+    monkeypatch: pytest.MonkeyPatch,
+    context: ssl.SSLContext | None = None,
+    resources: dict[str, dict[str, str]] | None = None,
+) -> StubbornApi:
+    """Start a server, and let the stack have nothing but its URL and the resources."""
     server = StubbornApi()
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -68,7 +76,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext | None = None
             api_url=f"{scheme}://127.0.0.1:{server.server_port}",
             credentials=target.session.get_credentials(),
             authorization_headers={},
-            resources={},
+            resources=resources or {},
         )
 
     monkeypatch.setattr(Deployment, "find", find)
@@ -128,6 +136,51 @@ def test_an_api_that_forgets_requests_is_seen(
     assert "does not exist has records" in lines["A customer that does not exist has an empty list"]
 
 
+def test_a_refused_insert_that_left_a_record_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(monkeypatch) as server:
+        server.answers = {"GET": (200, b'{"records": [{}]}'), "POST": (422, INVALID)}
+        _, lines = verify(capsys)
+        server.shutdown()
+
+    line = lines["Inserts with bad bodies are refused, and nothing is written"]
+    assert "was refused, and yet it wrote a record" in line
+
+
+def test_a_request_without_its_log_line_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boto3.client("logs", region_name="us-east-1").create_log_group(logGroupName="group")
+    monkeypatch.setattr("infra.verify._LOG_SECONDS", 0)
+    with serve(
+        monkeypatch, resources={"AWS::Logs::LogGroup": {"InsertMeteringRecordLogs": "group"}}
+    ) as server:
+        server.answers["POST"] = (422, INVALID)
+        _, lines = verify(capsys)
+        server.shutdown()
+
+    line = lines["A request's log line is found by its id"]
+    assert line.startswith("✗")
+    assert "No line with the request id lost came" in line
+
+
+def test_what_the_credentials_may_not_look_at_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeTable")
+
+    monkeypatch.setattr("infra.verify.metering_table_problem", refuse)
+    with serve(monkeypatch) as server:
+        _, lines = verify(capsys)
+        server.shutdown()
+
+    line = lines["The metering table has the quickstart's keys and index, in this region"]
+    assert line.startswith("-")
+    assert "Your credentials may not look at this" in line
+
+
 def test_an_api_that_cannot_be_reached_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +220,28 @@ def test_what_the_configuration_rules_out_is_skipped_with_the_reason(
 
     assert lines[title].startswith("-")
     assert reason in lines[title]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "Not allowed."}}, "GetApiKey"),
+    ],
+    ids=str,
+)
+def test_credentials_that_do_not_do_are_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def find(_: TargetAccount) -> Deployment:
+        raise error
+
+    monkeypatch.setattr(Deployment, "find", find)
+
+    assert main([]) == 1
+
+    said = capsys.readouterr().err
+    assert said == f'error: {str(error).rstrip(".")}. Log in, or name a profile: ARGS="--profile NAME".\n'
 
 
 @pytest.mark.parametrize(("oldest", "sign"), [("TLSv1_1", "✗"), ("TLSv1_2", "✓")])
