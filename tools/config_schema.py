@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -85,4 +86,6 @@ def main(command: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m tools.config_schema", description=__doc__)
+    parser.add_argument("command", choices=("write", "check"))
+    sys.exit(main(parser.parse_args().command))

@@ -15,6 +15,10 @@ from tests.unit.infra.conftest import FEATURE_FLAGS, PARAMS
 from tests.unit.infra.variants import VARIANTS
 
 
+def test_every_parameter_has_a_variant() -> None:
+    assert set(PARAMS).union(*VARIANTS.values()) == set(Config.model_fields)
+
+
 @pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS)
 def test_nothing_is_found_that_is_not_answered_for(params: dict[str, object], tmp_path: Path) -> None:
     app = cdk.App(context=FEATURE_FLAGS | {"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
