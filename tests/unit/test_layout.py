@@ -20,13 +20,16 @@ MAY_IMPORT = {
     "usage": {"usage", "metering_handlers"},
     "tools": {"tools", "infra", "metering_handlers"},
     "examples": set(),
+    "app": {"infra"},
 }
 IMPURE = {"aws_lambda_powertools", "boto3", "botocore", "os"}
-"""Imports that a pure module does not have."""
+"""Top-level packages that a pure module does not import."""
 
 
 def modules(package: str) -> dict[str, Path]:
     """The files of a package by the names under which they are imported."""
+    if package == "app":
+        return {"app": PROJECT / "app.py"}
     folder = PACKAGES[package]
     paths = (path for path in folder.rglob("*.py") if "node_modules" not in path.parts)
     return {
@@ -36,7 +39,7 @@ def modules(package: str) -> dict[str, Path]:
 
 
 def imported(node: ast.AST) -> Iterator[str]:
-    """What code imports when it runs, as ``a.b`` and, for ``from a import b``, both ``a`` and ``a.b``."""
+    """Names that code imports when it runs: for ``from a import b``, both ``a`` and ``a.b``."""
     match node:
         case ast.If(test=ast.Name("TYPE_CHECKING")):
             return
@@ -49,7 +52,7 @@ def imported(node: ast.AST) -> Iterator[str]:
         yield from imported(child)
 
 
-FILES = {name: path for package in PACKAGES for name, path in modules(package).items()}
+FILES = {name: path for package in MAY_IMPORT for name, path in modules(package).items()}
 IMPORTS = {name: set(imported(ast.parse(path.read_text(encoding="utf-8")))) for name, path in FILES.items()}
 
 
@@ -59,9 +62,9 @@ def test_the_walk_sees_the_imports() -> None:
     assert "mypy_boto3_dynamodb" not in IMPORTS["metering_handlers.metering_table"]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_package_imports_only_those_it_may(package: str) -> None:
-    known = {*PACKAGES, "app", "src", "tests"}
+    known = {*MAY_IMPORT, "src", "tests"}
     found = {
         f"{name} imports {other}"
         for name in modules(package)
@@ -75,7 +78,7 @@ def test_a_package_imports_only_those_it_may(package: str) -> None:
 def test_there_are_no_circular_imports() -> None:
     graph = {name: IMPORTS[name] & FILES.keys() - {name} for name in FILES}
 
-    # It raises CycleError, which names the modules of the circle.
+    # prepare raises CycleError, which names the modules of the circle.
     TopologicalSorter(graph).prepare()
 
 
@@ -89,7 +92,8 @@ def test_usage_imports_only_modules_of_the_functions_that_neither_connect_nor_re
         to_visit = {other for name in to_visit for other in IMPORTS[name] & FILES.keys()} - reached
 
     assert reached
-    assert not {name: found for name in reached if (found := IMPORTS[name] & IMPURE)}
+    top_level = {name: {other.partition(".")[0] for other in IMPORTS[name]} for name in reached}
+    assert not {name: found for name, packages in top_level.items() if (found := packages & IMPURE)}
 
 
 def test_tests_are_unit_tests_or_integration_tests() -> None:
@@ -99,8 +103,14 @@ def test_tests_are_unit_tests_or_integration_tests() -> None:
     assert not list((PROJECT / "tests").glob("test_*.py"))
 
 
+def test_there_are_no_further_folders_of_python_files() -> None:
+    folders = {path.parent.name for path in PROJECT.glob("*/*.py")}
+
+    assert folders == PACKAGES.keys() - {"metering_handlers"} | {"tests"}
+
+
 def tables_of_the_map() -> dict[str, set[str]]:
-    """The names in each table's first column, by the folder that heads it, or ``.`` for the folders."""
+    """Names in each table's first column, by the folder in its heading; ``.`` for the table of folders."""
     text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
     tables: dict[str, set[str]] = {}
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
@@ -112,7 +122,7 @@ def tables_of_the_map() -> dict[str, set[str]]:
 
 
 def test_the_map_has_every_folder_of_the_tree_and_no_other() -> None:
-    packages = {path.parent for name, path in FILES.items() if not name.startswith("examples")}
+    packages = {path.parent for name, path in FILES.items() if not name.startswith(("app", "examples"))}
     folders = {f"{folder.relative_to(PROJECT)}/" for folder in packages}
 
     assert tables_of_the_map()["."] == folders - {"tools/"} | {
