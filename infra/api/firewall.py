@@ -10,6 +10,7 @@ from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
 from infra.api.gateway_responses import problem_document
+from infra.local_cloud import is_local_cloud
 
 if TYPE_CHECKING:
     from infra.config import Throttle
@@ -112,7 +113,10 @@ class Firewall(Construct):
                 ),
             ],
         )
-        wafv2.CfnWebACLAssociation(self, "Association", resource_arn=stage_arn, web_acl_arn=web_acl.attr_arn)
+        if not is_local_cloud(self.node):
+            wafv2.CfnWebACLAssociation(
+                self, "Association", resource_arn=stage_arn, web_acl_arn=web_acl.attr_arn
+            )
 
 
 def _too_many_requests() -> wafv2.CfnWebACL.BlockActionProperty:

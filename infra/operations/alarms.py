@@ -60,7 +60,7 @@ def create_alarms(
     metering_table_name : str
         The quickstart's table, whose hourly job to watch.
     metric_math : bool
-        Whether to create the alarms on expressions over several metrics.
+        Whether to create the alarms on expressions over several metrics, which the local cloud refuses.
     """
     return [
         cloudwatch.Alarm(

@@ -11,6 +11,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.local_cloud import is_local_cloud
 from infra.operations.alarms import create_alarms
 from infra.operations.dashboard import create_dashboard
 from infra.operations.saved_queries import create_saved_queries
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from infra.api.metering_api import MeteringApi
     from infra.config import Config
     from infra.metering_function import MeteringFunction
-
-LOCAL_CLOUD = "local_cloud"
-"""CDK context key; "true" leaves out what MiniStack refuses: saved queries, and alarms on metric math."""
 
 
 class Operations(Construct):
@@ -54,7 +52,7 @@ class Operations(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         topic = self._topic(config.alarm_email)
-        is_local = self.node.try_get_context(LOCAL_CLOUD) == "true"
+        is_local = is_local_cloud(self.node)
         alarms = create_alarms(self, functions, api, config.metering_table_name, metric_math=not is_local)
         for alarm in alarms:
             alarm.add_alarm_action(actions.SnsAction(topic))

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import boto3
 
 from infra.config import Config
+from infra.local_cloud import CONTEXT_KEY
 from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ def _app_arguments(config: Config) -> list[str]:
         "params": config.model_dump_json(exclude_unset=True),
         "bundling_platform": _wheel_platform(),
         "bundling_python_version": _python_version(),
-        "local_cloud": "true",
+        CONTEXT_KEY: "true",
     }
     return [
         f"--output={LOCAL / 'cdk.out'}",

@@ -13,7 +13,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from infra.config import Config
-from infra.operations.operations import LOCAL_CLOUD
+from infra.local_cloud import CONTEXT_KEY
 from tests.unit.infra.conftest import PARAMS
 
 STACK_NAME = Config.from_context(PARAMS).stack_name
@@ -182,14 +182,17 @@ def test_no_name_is_fixed_so_that_two_such_stacks_fit_one_account(operations: Te
             assert name not in resource.get("Properties", {})
 
 
-def test_a_local_cloud_gets_all_but_what_it_refuses(
-    operations: Template, synthesize: Callable[..., Template]
-) -> None:
-    local = synthesize(alarm_email="operator@example.com", context={LOCAL_CLOUD: "true"})
+def test_a_local_cloud_gets_all_but_what_it_refuses(synthesize: Callable[..., Template]) -> None:
+    params = {"alarm_email": "operator@example.com", "waf": True}
+    deployed, local = synthesize(**params), synthesize(**params, context={CONTEXT_KEY: "true"})
 
-    left_out = resource_types(operations) - resource_types(local)
-    metric_math = sum("Metrics" in alarm for alarm in alarms(operations).values())
-    assert left_out == {"AWS::Logs::QueryDefinition": 5, "AWS::CloudWatch::Alarm": metric_math}
+    left_out = resource_types(deployed) - resource_types(local)
+    metric_math = sum("Metrics" in alarm for alarm in alarms(deployed).values())
+    assert left_out == {
+        "AWS::Logs::QueryDefinition": 5,
+        "AWS::WAFv2::WebACLAssociation": 1,
+        "AWS::CloudWatch::Alarm": metric_math,
+    }
     assert not [name for name, alarm in alarms(local).items() if "Metrics" in alarm]
 
 
