@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from metering_handlers import insert_metering_record, insert_metering_records, list_metering_records
+from tests.unit.contract import assert_documented
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID, as_json, proxy_event
 
 if TYPE_CHECKING:
@@ -93,9 +94,12 @@ class Api:
         )
 
     def call(self, handler: "LambdaHandler", event: dict[str, Any]) -> Answer:
+        """Call a function, and check that docs/openapi.json describes the answer."""
         answer = handler(event, cast("LambdaContext", self.context))
         headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
-        return Answer(answer["statusCode"], headers, json.loads(answer["body"]))
+        body = json.loads(answer["body"])
+        assert_documented(event["httpMethod"], event["resource"], answer["statusCode"], headers, body)
+        return Answer(answer["statusCode"], headers, body)
 
 
 def usage(**quantities: object) -> dict[str, object]:

@@ -297,10 +297,10 @@ def test_a_problem_has_the_shape_of_rfc_9457_and_the_request_id(api: Api) -> Non
     assert set(answer.body) == {"type", "title", "status", "detail", "instance", "errors"}
 
 
-def test_a_path_that_is_none_of_ours_is_not_found(api: Api) -> None:
+def test_a_path_of_another_function_is_not_found(api: Api) -> None:
     from metering_handlers import insert_metering_record  # noqa: PLC0415
 
-    answer = api.call(insert_metering_record.lambda_handler, api.event("POST", "/other/c", body=usage(m=1)))
+    answer = api.call(insert_metering_record.lambda_handler, api.event("GET", "/listMeteringRecords/c"))
 
     assert answer.status == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
