@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from infra.config import Config
 
+METRICS_NAMESPACE = "MarketplaceMetering"
+"""CloudWatch namespace of the metrics that the functions emit."""
 CUSTOMER = "{customerIdentifier+}"
 """The path parameter. Greedy, because a License ARN has a slash."""
 

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.functions import METRICS_NAMESPACE
 from infra.log_group import RetainedLogGroup
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class MeteringFunction(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             environment={
                 "POWERTOOLS_SERVICE_NAME": Stack.of(self).stack_name,
-                "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
+                "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
                 "POWERTOOLS_LOG_LEVEL": config.log_level,
                 **{table: tables[table].table_name for table in spec.table_actions},
                 **spec.settings(config),

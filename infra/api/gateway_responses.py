@@ -103,7 +103,7 @@ def _problems(authorization: Authorization) -> list[_Problem]:
         Authorization.API_KEY: "Send a valid API key in the header x-api-key.",
         Authorization.NONE: "The API may be called from certain networks only.",
     }[authorization]
-    wrong_path = "Check the path too: the API has three routes."
+    wrong_path = "The API has no such path; correct it."
     retry = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return [
         # What has no response type of its own: an Authorization header that is no signature (403), or a
@@ -123,7 +123,9 @@ def _problems(authorization: Authorization) -> list[_Problem]:
         _Problem(kind.EXPIRED_TOKEN, 403, "forbidden", forbidden, {}),
         _Problem(kind.INVALID_API_KEY, 403, "forbidden", forbidden, {}),
         _Problem(kind.INVALID_SIGNATURE, 403, "forbidden", forbidden, {}),
-        _Problem(kind.MISSING_AUTHENTICATION_TOKEN, 403, "forbidden", f"{forbidden} {wrong_path}", {}),
+        _Problem(
+            kind.MISSING_AUTHENTICATION_TOKEN, 403, "forbidden", f"{forbidden} Or the path is wrong.", {}
+        ),
         _Problem(kind.UNAUTHORIZED, 403, "forbidden", forbidden, {}),
         _Problem(kind.WAF_FILTERED, 403, "forbidden", "The firewall has refused the request.", {}),
         _Problem(kind.RESOURCE_NOT_FOUND, 404, "not-found", wrong_path, {}),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from infra.functions import METRICS_NAMESPACE
+
 if TYPE_CHECKING:
     from constructs import Construct
 
@@ -30,7 +32,7 @@ def count_of(
         Length of a data point.
     """
     return cloudwatch.Metric(
-        namespace="MarketplaceMetering",
+        namespace=METRICS_NAMESPACE,
         metric_name=metric_name,
         dimensions_map={"service": Stack.of(scope).stack_name},
         statistic="Sum",

@@ -107,7 +107,7 @@ class MeteringResolver(APIGatewayRestResolver):
         )
 
     def _answer_not_found(self, _: NotFoundError) -> Response[str]:
-        detail = "There is nothing at this path; see the API's three routes."
+        detail = "The API has no such path; correct it."
         return self._answer(ProblemError(HTTPStatus.NOT_FOUND, ProblemType.NOT_FOUND, detail))
 
     def _answer_client_error(self, error: ClientError) -> Response[str]:

@@ -432,7 +432,7 @@ def _broken_rule(location: str, pointer: str, code: str, detail: str) -> JsonObj
 
 
 _REQUEST_REFUSED = "API Gateway refused the request; nothing was written. The HTTP status says why."
-_BAD_REQUEST = "API Gateway could not take the request."
+_BAD_REQUEST = "A parameter of the path is missing."
 _UNAVAILABLE = "The metering table did not answer in time. Try again."
 
 RESPONSES: JsonObject = {
@@ -470,7 +470,7 @@ RESPONSES: JsonObject = {
     "NotFound": _problem(
         HTTPStatus.NOT_FOUND,
         "There is no such path.",
-        {ProblemType.NOT_FOUND: "There is nothing at this path; see the API's three routes."},
+        {ProblemType.NOT_FOUND: "The API has no such path; correct it."},
     ),
     "PayloadTooLarge": _problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

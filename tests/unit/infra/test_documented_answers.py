@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import repeat
 
 from aws_cdk.assertions import Template
 
@@ -10,6 +11,14 @@ from tests.unit.contract import DOCUMENT, resolved
 from tools.local_cloud.steps import PROJECT
 
 PREFIX = "urn:marketplace-metering:problem:"
+GATEWAY_ONLY = {
+    ProblemType.BAD_REQUEST,
+    ProblemType.FORBIDDEN,
+    ProblemType.REQUEST_REFUSED,
+    ProblemType.PAYLOAD_TOO_LARGE,
+    ProblemType.TOO_MANY_REQUESTS,
+    ProblemType.GATEWAY_TIMEOUT,
+}
 DOCUMENTED = {
     (status, problem)
     for item in DOCUMENT["paths"].values()
@@ -35,6 +44,24 @@ def test_what_api_gateway_answers_is_documented(template: Template) -> None:
     assert {(status, problem["type"]) for status, problem in answers} <= DOCUMENTED
     titles = {problem_type.uri: problem_type.summary for problem_type in ProblemType}
     assert all(problem["title"] == titles[problem["type"]] for _, problem in answers)
+
+
+def test_examples_of_api_gateways_answers_are_what_it_answers(template: Template) -> None:
+    details = [
+        json.loads(text)["detail"]
+        for response in template.find_resources("AWS::ApiGateway::GatewayResponse").values()
+        for text in response["Properties"]["ResponseTemplates"].values()
+    ]
+    examples = [
+        example["value"]["detail"]
+        for answer in DOCUMENT["components"]["responses"].values()
+        for content in answer["content"].values()
+        for name, example in content["examples"].items()
+        if name in GATEWAY_ONLY
+    ]
+
+    assert len(examples) >= len(GATEWAY_ONLY)
+    assert [example for example in examples if not any(map(str.startswith, details, repeat(example)))] == []
 
 
 def test_every_problem_type_is_in_the_document_and_none_besides() -> None:
