@@ -1,4 +1,4 @@
-"""What the three functions share: the resolver with its error responses, and the Lambda handler around it."""
+"""Code shared by the functions: the resolver with its error responses, and the Lambda handler around it."""
 
 import binascii
 import json
@@ -31,7 +31,7 @@ from metering_handlers.problems import (
 
 JSON_MEDIA_TYPE = "application/json"
 RETRY_AFTER_SECONDS = 5
-"""What a 503 asks the caller to wait: DynamoDB's on-demand capacity grows within seconds."""
+"""Seconds that a 503 asks the caller to wait: DynamoDB's on-demand capacity grows within seconds."""
 _GREEDY_PARAMETER = re.compile(r"\{(\w+)\+\}")
 
 logger = Logger()

@@ -1,4 +1,4 @@
-"""What both insert functions do: store one record for each entry, and respond."""
+"""Code shared by both insert functions: store one record for each entry, and respond."""
 
 import json
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ FILE = Path(__file__).with_name("dimensions.json")
 AWS Lambda Developer Guide), and 200 names of 60 characters are 12 KB."""
 
 MAX_SUGGESTIONS = 10
-"""Names looked up for one answer; each takes up to 50 ms of the share of a CPU that a function has."""
+"""Names looked up for one answer; each takes up to 50 ms with a function's share of a CPU."""
 
 
 def load(file: Path) -> frozenset[str] | None:
@@ -23,7 +23,7 @@ KNOWN_DIMENSIONS = load(FILE)
 
 
 class Suggestions:
-    """The known names that unknown ones of a request are probably meant to be.
+    """Suggests known names for the unknown names in a request.
 
     Looked up for the first few names only: each takes milliseconds, and a request can have 250,000.
 
@@ -38,7 +38,7 @@ class Suggestions:
         self._found: dict[str, str | None] = {}
 
     def nearest(self, name: str) -> str | None:
-        """Return the known name nearest to another one; None if none is near, or if it is not looked up."""
+        """Return the most similar known name; None if no name is similar, or if too many were looked up."""
         if name not in self._found and len(self._found) < MAX_SUGGESTIONS:
             matches = get_close_matches(name, self._known, n=1, cutoff=0.7)
             self._found[name] = matches[0] if matches else None

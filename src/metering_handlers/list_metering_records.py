@@ -58,7 +58,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
     ] = None,
     order: Annotated[SortOrder, Query(description="Oldest first, or newest first.")] = SortOrder.ASCENDING,
     limit: Annotated[
-        int, Query(ge=1, le=MAX_PAGE_SIZE, description="The most records to list in one page.")
+        int, Query(ge=1, le=MAX_PAGE_SIZE, description="Maximum number of records in one page.")
     ] = DEFAULT_PAGE_SIZE,
     group_by: Annotated[
         GroupBy | None,
@@ -71,7 +71,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
         str | None,
         Query(
             max_length=MAX_NEXT_TOKEN_LENGTH,
-            description="The `next_token` of the page before, the other parameters unchanged.",
+            description="The `next_token` of the previous page; keep the other parameters unchanged.",
         ),
     ] = None,
 ) -> Response[str]:
@@ -93,7 +93,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
             raise _bad_parameter(
                 "invalid_next_token", f"{error}; list from the start", "next_token"
             ) from error
-        # DynamoDB refuses a start outside the range it is asked for.
+        # DynamoDB refuses a start key outside the queried range.
         if (oldest is not None and Decimal(after) < oldest) or (
             newest is not None and Decimal(after) > newest
         ):

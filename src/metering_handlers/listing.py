@@ -53,7 +53,7 @@ class TotalsPage:
     totals : DimensionTotals
         Totals of the records up to ``last_timestamp``.
     last_timestamp : str | None
-        Sort key after which the rest follows; None if everything is in.
+        Sort key after which the rest follows; None if all records are included.
     """
 
     totals: DimensionTotals

@@ -91,7 +91,7 @@ DimensionName = Annotated[
         min_length=1,
         max_length=MAX_DIMENSION_NAME_LENGTH,
         pattern="^[^\ufffd]*$",
-        description="The dimension's API identifier, as the product page in AWS Marketplace has it. "
+        description="The dimension's API identifier, as the product page in AWS Marketplace shows it. "
         "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
         examples=["metered_1_id"],
     ),
@@ -145,7 +145,7 @@ def _unknown_dimensions(value: object, known: frozenset[str]) -> list[InitErrorD
     unknown: list[InitErrorDetails] = []
     for index, entry in enumerate(value if isinstance(value, list) else ()):
         name = entry.get("dimension_name") if isinstance(entry, dict) else None
-        # A name that is too long is reported as that only.
+        # A name that is too long gets only that error.
         if isinstance(name, str) and len(name) <= MAX_DIMENSION_NAME_LENGTH and name not in known:
             error = PydanticCustomError(
                 "unknown_dimension", "is not a dimension of the product", {"name": name}
@@ -227,7 +227,7 @@ class BulkUsage(BaseModel):
         Field(
             min_length=1,
             max_length=MAX_BUYERS,
-            # Powertools formats the arguments of each route for a debug message, at whatever log level.
+            # Powertools formats the arguments of each route for a debug message, at every log level.
             repr=False,
             description="The entries; each becomes one record.",
         ),

@@ -84,7 +84,7 @@ class ProblemError(Exception):
     detail : str
         What was wrong and what to do, for the caller.
     errors : Sequence[Violation]
-        The broken rules, if any are to be listed.
+        The broken rules, if they are listed.
     headers : Mapping[str, str]
         Further response headers.
     members : Mapping[str, int | str]
