@@ -60,12 +60,12 @@ class BundlingError(RuntimeError):
 
 
 DIMENSIONS_FILE = "dimensions.json"
-"""Where ``metering_handlers.known_dimensions`` finds the product's dimensions."""
+"""File from which ``metering_handlers.known_dimensions`` reads the product's dimensions."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the functions will run on.
+    """Platform on which the functions run.
 
     Parameters
     ----------
@@ -105,11 +105,11 @@ def function_code(scope: Construct, target: Target, dimensions: Sequence[str] = 
     Parameters
     ----------
     scope : Construct
-        Construct that is warned where the machine has no interpreter to compile byte code with.
+        Construct that gets a warning if the machine has no interpreter that can compile byte code.
     target : Target
-        What the functions will run on.
+        Platform on which the functions run.
     dimensions : Sequence[str]
-        The product's dimensions, to refuse others; none to take any.
+        The product's dimensions; if empty, all are accepted.
     """
     interpreter = find_interpreter(target.python_version)
     if interpreter is None:
@@ -123,7 +123,7 @@ def function_code(scope: Construct, target: Target, dimensions: Sequence[str] = 
         str(SOURCE),
         asset_hash=_fingerprint(target, interpreter, dimensions),
         bundling=BundlingOptions(
-            # Named because CDK asks for it; the local bundling below succeeds or raises.
+            # CDK requires an image, but never uses it: the local bundling below succeeds or raises.
             image=lambda_.Runtime.PYTHON_3_13.bundling_image,
             local=_LocalBundling(target, interpreter, dimensions),
         ),
@@ -138,13 +138,13 @@ def bundle(
     Parameters
     ----------
     target : Target
-        What the functions will run on.
+        Platform on which the functions run.
     interpreter : Interpreter | None
-        Compiler of the byte code that makes cold starts faster; without one, sources are shipped alone.
+        Compiler of the byte code, which makes cold starts faster; None to ship only sources.
     output : Path
         An existing, empty directory.
     dimensions : Sequence[str]
-        The product's dimensions, to refuse others; none to take any.
+        The product's dimensions; if empty, all are accepted.
 
     Raises
     ------

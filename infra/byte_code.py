@@ -1,4 +1,4 @@
-"""Byte code for the bundle, compiled by whichever interpreter of the right version the machine has."""
+"""Byte code for the bundle, compiled by an interpreter of the right version found on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Interpreter:
     Parameters
     ----------
     executable : Path
-        Its program.
+        Path of the executable.
     version : str
         Full version, such as ``3.13.9``.
     """
@@ -62,10 +62,10 @@ def find_interpreter(python_version: str) -> Interpreter | None:
 
 
 def compile_bundle(interpreter: Interpreter, output: Path, package: str) -> None:
-    """Add byte code: Lambda's file system is read-only, so every start would compile everything anew.
+    """Add byte code: Lambda's file system is read-only, so every start would compile everything again.
 
-    It is not checked against sources, whose times Lambda's archive does not keep. It takes the place of the
-    dependencies' sources; our own stay, so that tracebacks show them.
+    Python does not check it against sources, whose times Lambda's archive does not keep. It replaces the
+    dependencies' sources; our own are kept, so that tracebacks show them.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _candidates(python_version: str) -> Iterator[Path]:
 
 @cache
 def _described(executable: Path) -> str:
-    """Return name and version of an interpreter, or nothing where it does not start, as pyenv's shims may."""
+    """Return name and version of an interpreter, or "" if it does not start (a shim of pyenv)."""
     try:
         finished = subprocess.run(  # noqa: S603 - an interpreter of this machine
             [str(executable), "-I", "-c", _SAY_VERSION],

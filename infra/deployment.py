@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from infra.target_account import TargetAccount
 
 _TIMEOUT_SECONDS = (5, 35)
-"""To connect, and to answer: API Gateway itself gives up after 29 s."""
+"""Connect and read timeouts: API Gateway itself gives up after 29 s."""
 _ADVICE = {
     403: "May your identity call execute-api:Invoke, and is this machine in params.allowed_cidrs?",
     404: "Check METERING_API_URL.",
@@ -33,7 +33,7 @@ _SERVER_ERROR = "See ServerErrors in docs/operations.md."
 
 
 class FailedError(Exception):
-    """Something is not as it should be; the message says what, and what to do."""
+    """A check failed; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Deployment:
     api_url : str
         URL of the API, without a slash at its end.
     credentials : Credentials | None
-        What to sign with, where callers have to sign.
+        Credentials to sign with; None if callers do not sign.
     authorization_headers : Mapping[str, str]
-        The API key, where callers need one.
+        The header with the API key; empty if callers need none.
     resources : Mapping[str, Mapping[str, str]]
         Physical id by logical id, for each CloudFormation type.
     """
@@ -67,7 +67,7 @@ class Deployment:
         Parameters
         ----------
         target : TargetAccount
-            Where it was deployed, and how.
+            Account, region and configuration of the deployment.
 
         Raises
         ------
@@ -142,9 +142,9 @@ class Deployment:
         method : str
             HTTP method.
         path : str
-            Path below the API's URL, from its slash on, percent-encoded.
+            Path below the API's URL, beginning with a slash, percent-encoded.
         payload : object
-            What the body's JSON says; None for a request without body.
+            Content of the JSON body; None for a request without a body.
         headers : Mapping[str, str] | None
             Further headers.
         authorized : bool
@@ -153,7 +153,7 @@ class Deployment:
         Raises
         ------
         FailedError
-            If no answer came.
+            If there is no answer.
         """
         body = None if payload is None else json.dumps(payload)
         sent_headers = {} if body is None else {"Content-Type": "application/json"}
@@ -209,21 +209,21 @@ def members(response: requests.Response) -> dict[str, object]:
 
 
 def expect(response: requests.Response, status: HTTPStatus, problem: str | None = None) -> None:
-    """Check an answer.
+    """Check the status and the problem type of an answer.
 
     Parameters
     ----------
     response : Response
         The answer.
     status : HTTPStatus
-        The status that it should have.
+        Expected status.
     problem : str | None
-        Stable name of the problem that it should hold, if it should.
+        Expected problem type, without its prefix; None if no problem is expected.
 
     Raises
     ------
     FailedError
-        If the answer is another one.
+        If the answer differs.
     """
     answer = members(response)
     if response.status_code != status:

@@ -92,7 +92,7 @@ FUNCTIONS = (
         label="insert many",
         memory_mb=1024,
         table_actions=_INSERT_ACTIONS,
-        # Of the 27 s a function has: beyond this a bulk request is close to being cut short.
+        # 70 % of the function's 27 s: a slower bulk request may run out of time.
         slow_seconds=19,
         settings=_insert_settings,
     ),

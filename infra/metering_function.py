@@ -64,7 +64,7 @@ class MeteringFunction(Construct):
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"What {spec.module} may do.",
+            description=f"Permissions of {spec.module}.",
         )
         self.log_group.grant_write(role)
         self.function = lambda_.Function(

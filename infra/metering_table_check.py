@@ -102,7 +102,7 @@ def _key_problem(session: boto3.Session, table: TableDescriptionTypeDef, config:
 
 
 def _regions_with(session: boto3.Session, table_name: str, *, besides: str) -> list[str]:
-    """List the other regions that have a table of that name, as far as they can be asked."""
+    """List the other regions that have a table of that name; regions that do not answer are skipped."""
 
     def has_table(client: DynamoDBClient) -> bool:
         try:

@@ -24,7 +24,7 @@ class NotReadyError(Exception):
 def check(command: str, arguments: Sequence[str]) -> None:
     """Check configuration, credentials, bootstrap and, unless the stack is to be deleted, the metering table.
 
-    What the credentials may not look at is not checked.
+    Checks for which the credentials lack permissions are skipped.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _check_bootstrap(target: TargetAccount, account: str) -> None:
             f"node_modules/.bin/cdk bootstrap aws://{account}/{region}{profile}{qualified}"
         ) from error
     except (BotoCoreError, ClientError):
-        # Who may deploy need not be allowed to read the parameter; the CDK will say what it lacks.
+        # An identity that may deploy need not have this permission; the CDK reports what is missing.
         return
 
 
@@ -89,7 +89,7 @@ def _check_metering_table(target: TargetAccount, account: str) -> None:
     try:
         problem = metering_table_problem(target.session, target.config)
     except (BotoCoreError, ClientError):
-        # Who may deploy need not be allowed to describe the table.
+        # An identity that may deploy need not have this permission.
         return
     if problem:
         raise NotReadyError(f"{problem} (AWS account {account})")

@@ -23,7 +23,7 @@ DEFAULT_QUALIFIER = "hnb659fds"
 
 @dataclass(frozen=True)
 class TargetAccount:
-    """An account and region, through a session with its credentials, and what is deployed there.
+    """Account and region, as a session with credentials, and the configuration to deploy.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ class TargetAccount:
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Self:
-        """Read the arguments that the CDK CLI gets, as far as they say where to deploy what.
+        """Read those of the CDK CLI's arguments that say what to deploy, and where.
 
         Parameters
         ----------
         arguments : Sequence[str]
-            Arguments of ``cdk deploy``; only ``--profile``, ``--region`` and ``--context`` are looked at. The
+            Arguments of ``cdk deploy``; only ``--profile``, ``--region`` and ``--context`` are used. The
             region is the configuration's, as in ``app.py``.
 
         Raises

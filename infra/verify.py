@@ -34,15 +34,15 @@ _LOG_POLL_SECONDS = 1
 _CLOCK_SKEW_SECONDS = 300
 _CONNECT_SECONDS = 5
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
-"""Error codes for what the credentials may not do; they differ between services."""
+"""Error codes for missing permissions; they differ between services."""
 
 
 class SkippedError(Exception):
-    """A check cannot be made here; the message says why."""
+    """A check is not possible here; the message says why."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make all checks and print a line for each.
+    """Run all checks and print a line for each.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _check_table(deployment: Deployment) -> None:
 
 
 def _check_permissions(deployment: Deployment) -> None:
-    """Ask IAM whether each function may do what it needs: an insert could show it only by writing."""
+    """Simulate the permissions of each function: a real insert would be billed."""
     session = deployment.target.session
     names = {
         Table.METERING: deployment.target.config.metering_table_name,

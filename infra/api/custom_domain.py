@@ -41,11 +41,11 @@ class CustomDomain(Construct):
             certificate=acm.Certificate.from_certificate_arn(self, "Certificate", domain.certificate_arn),
             endpoint_type=apigateway.EndpointType.REGIONAL,
             endpoint_access_mode=apigateway.EndpointAccessMode.STRICT,
-            # The API's own, by which API Gateway negotiates anyway ("Choose a security policy for your custom
+            # The API's policy, which API Gateway applies anyway ("Choose a security policy for your custom
             # domain", API Gateway Developer Guide).
             security_policy=apigateway.SecurityPolicy.TLS13_1_2_PFS_PQ_2025_09,
         )
-        # Of API Gateway's two kinds of mapping, the one that knows base paths of several segments ("Use API
+        # Of API Gateway's two kinds of mapping, the one that allows base paths of several segments ("Use API
         # mappings to connect API stages to a custom domain name for REST APIs", API Gateway Developer Guide).
         domain_name.add_api_mapping(stage, base_path=domain.base_path)
         if domain.hosted_zone_id and domain.hosted_zone_name:

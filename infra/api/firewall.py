@@ -126,7 +126,7 @@ def _too_many_requests() -> wafv2.CfnWebACL.BlockActionProperty:
             response_code=429,
             custom_response_body_key=_TOO_MANY_REQUESTS,
             response_headers=[
-                # By then the requests that were too many have left the window.
+                # After that time, the excess requests are no longer in the window.
                 wafv2.CfnWebACL.CustomHTTPHeaderProperty(name="Retry-After", value=str(_WINDOW_SECONDS))
             ],
         )

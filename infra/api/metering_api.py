@@ -1,4 +1,4 @@
-"""The REST API: its routes, who may call them, and what it answers when it refuses."""
+"""The REST API: routes, authorization, throttling, and access log."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 STAGE_NAME = "prod"
 _ROLE_NAME_LENGTH = 64
-"""Characters that the name of a role may have (IAM User Guide, "IAM and AWS STS quotas")."""
+"""Maximum length of a role's name (IAM User Guide, "IAM and AWS STS quotas")."""
 _LOGGING_POLICY = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
-# What an operator looks for; no header, and so no signature or key.
+# Without headers, so that no signature or key is logged.
 _ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",
     "extendedRequestId": "$context.extendedRequestId",
@@ -79,11 +79,11 @@ class MeteringApi(Construct):
             self,
             "RestApi",
             rest_api_name=Stack.of(self).stack_name,
-            description="Stores usage for AWS Marketplace metering, and lists what became of it.",
+            description="Stores usage for AWS Marketplace metering, and lists it with its outcome.",
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             disable_execute_api_endpoint=config.domain is not None
             and not config.domain.keep_default_endpoint,
-            # API Gateway writes logs only by a role that is set for the whole account and region.
+            # API Gateway writes logs only through a role that is set for the whole account and region.
             cloud_watch_role=config.set_api_gateway_account_role,
             policy=_resource_policy(config),
             deploy_options=apigateway.StageOptions(
@@ -115,7 +115,7 @@ class MeteringApi(Construct):
         self._validator = self.rest_api.add_request_validator(
             "ParameterValidator", validate_request_parameters=True
         )
-        # The stack's outputs name the URLs; CDK's own output would say one of them twice.
+        # The stack's outputs name the URLs; CDK's own output would repeat one of them.
         self.rest_api.node.try_remove_child("Endpoint")
         self._url = self._own_url(config.domain) if config.domain else self.rest_api.url
         CfnOutput(self, "ApiUrl", value=self._url, description="Base URL of the API.").override_logical_id(
@@ -146,7 +146,7 @@ class MeteringApi(Construct):
         ).override_logical_id(f"{spec.name}Url")
 
     def _own_url(self, domain: Domain) -> str:
-        """Put the API at the seller's domain, and return the URL that it has there."""
+        """Create the custom domain, and return the API's URL at it."""
         CustomDomain(self, "CustomDomain", domain=domain, stage=self.rest_api.deployment_stage)
         if domain.keep_default_endpoint:
             CfnOutput(
@@ -155,10 +155,10 @@ class MeteringApi(Construct):
         return f"https://{domain.name}/{f'{domain.base_path}/' if domain.base_path else ''}"
 
     def _name_account_role(self) -> None:
-        """Name the role that the account logs by, so that a new deployment imports it.
+        """Name the account's logging role, so that a new deployment imports it.
 
-        It outlives the stack, because other APIs of the account may log by it; with a generated name each
-        deployment would leave another one behind. IAM's names hold for all regions, so it has the region's.
+        It is kept when the stack is deleted, because other APIs of the account may use it; with a generated
+        name each deployment would add another one. IAM is global, so the name includes the region.
         """
         role = self.rest_api.node.find_child("CloudWatchRole")
         suffix = f"-{Stack.of(self).region}"
@@ -166,13 +166,13 @@ class MeteringApi(Construct):
         cast("iam.CfnRole", role.node.default_child).role_name = name + suffix
 
     def _refuse_old_tls(self) -> None:
-        """Take TLS 1.2 and 1.3 with forward secrecy, and the endpoint's own host name only."""
+        """Accept only TLS 1.2 and 1.3 with forward secrecy, and only the endpoint's own host name."""
         cfn_rest_api = cast("apigateway.CfnRestApi", self.rest_api.node.default_child)
         cfn_rest_api.security_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
         cfn_rest_api.endpoint_access_mode = "STRICT"
 
     def _keep_execution_logs(self, retention_days: int) -> None:
-        """Make the log group that API Gateway would make by itself, and then keep for ever."""
+        """Create the log group that API Gateway would otherwise create without a retention period."""
         log_group = RetainedLogGroup(
             self,
             "ExecutionLogs",
@@ -202,14 +202,14 @@ class MeteringApi(Construct):
         ).override_logical_id("ApiKeyId")
 
     def _acknowledge_findings(self, config: Config) -> None:
-        """Answer cdk-nag where this API means to do otherwise than it asks."""
+        """Acknowledge the cdk-nag findings that are intended, with the reasons."""
         reasons = {
-            "APIG2": "The functions validate bodies, and name all that is wrong with one.",
-            "COG4": "The callers are a seller's programs, told apart by IAM or a key and not by a user pool.",
+            "APIG2": "The functions validate bodies, and list all errors.",
+            "COG4": "Callers are the seller's programs, identified by IAM or an API key, not by a user pool.",
         }
         if config.set_api_gateway_account_role:
             reasons[f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_LOGGING_POLICY}]"] = (
-                "AWS asks for this very policy on the account's role by which API Gateway logs."
+                "AWS requires this policy on the account's role with which API Gateway writes logs."
             )
         if not config.waf:
             reasons["APIG3"] = "Callers sign or hold a key; params.waf puts AWS WAF in front."
@@ -226,9 +226,9 @@ class MeteringApi(Construct):
 
 
 def _resource_policy(config: Config) -> iam.PolicyDocument | None:
-    """Bind callers to ``allowed_cidrs``.
+    """Restrict callers to ``allowed_cidrs``.
 
-    With IAM the policy only denies: an allowance of its own would let any identity of any account in
+    With IAM the policy only denies: an Allow statement would admit the identities of all accounts
     ("API Gateway resource policies", how authorization decisions are made).
     """
     if not config.allowed_cidrs:

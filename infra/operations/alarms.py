@@ -128,12 +128,12 @@ def _api_alarms(
 def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSpec]:
     """Yield the alarms on the quickstart's hourly job.
 
-    An alarm on a metric of DynamoDB keeps its state where data is missing, whatever it is told
+    An alarm on a metric of DynamoDB keeps its state where data is missing, whatever its settings
     ("PutMetricAlarm", Amazon CloudWatch API Reference); both alarms build on that.
     """
     # x - DIFF(x) is x of the period before; CloudWatch retrieves more data points than it evaluates ("Alarm
     # evaluation", Amazon CloudWatch User Guide). The expression is 0 if the job marked records in a period;
-    # 1 if it marked none in this period and the one before, though records had come in by then; and else
+    # 1 if it marked none in this period and the one before, although records were inserted; otherwise
     # there is no data: the alarm stays on while nobody inserts, until the job marks something.
     silent = cloudwatch.MathExpression(
         expression="IF(FILL(marked, 0) > 0, 0, "
@@ -146,8 +146,8 @@ def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSp
         label="1: records wait, and none was marked",
         period=_SILENCE,
     )
-    # Over the longest window an alarm may have ("PutMetricAlarm", Amazon CloudWatch API Reference), so that a
-    # slow growth is seen too. What was inserted before it and marked in it makes the difference too small,
+    # The longest window that an alarm may have ("PutMetricAlarm", Amazon CloudWatch API Reference), so that a
+    # slow growth is seen too. Records inserted before it and marked within it make the difference too small,
     # never too large.
     week = Duration.days(7)
     backlog = cloudwatch.MathExpression(

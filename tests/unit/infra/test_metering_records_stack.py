@@ -107,7 +107,7 @@ def test_beside_its_tables_a_function_may_write_its_own_log_and_nothing_else(
     assert actions == ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert set(resource) == {"Fn::GetAtt"}
     roles = template.find_resources(
-        "AWS::IAM::Role", {"Properties": {"Description": f"What {module} may do."}}
+        "AWS::IAM::Role", {"Properties": {"Description": f"Permissions of {module}."}}
     )
     (role,) = roles.values()
     assert "ManagedPolicyArns" not in role["Properties"]
