@@ -18,9 +18,9 @@ RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
 
 # The app of cdk.json runs under the python3 that comes first on the path.
 CDK := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" node_modules/.bin/cdk --no-notices
-# What an earlier stack of this name has left, such as its tables, becomes part of the new one.
+# Resources that an earlier stack of this name left, such as its tables, become part of the new one.
 IMPORT_KEPT := --import-existing-resources
-# Node 20 works; a page that says otherwise would hide what an output is read for.
+# Node 20 works; long warnings that it is old would hide the output.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export NODE_NO_WARNINGS := 1
 
@@ -37,7 +37,7 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
 		| awk -F '|' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-demo: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud and watch usage travel from HTTP into the table
+demo: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud, and show usage from the HTTP request to the table
 	@$(PYTHON) -m tools.local_cloud demo
 
 local: $(VENV_READY) $(CDK_READY) ## Deploy to a local cloud that stays up until Ctrl-C, for your own curl
@@ -48,25 +48,25 @@ test: test-unit test-integration ## Run all tests
 test-unit: $(VENV_READY) ## Run the tests that need no server
 	$(PYTEST) tests/unit --numprocesses=auto --cov --cov-report=term:skip-covered $(ARGS)
 
-test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults; minutes
+test-faults: $(VENV_READY) ## Run more than 10,000 schedules of injected faults; takes minutes
 	$(PYTEST) tests/unit/faults --numprocesses=auto --dist=worksteal --hypothesis-profile=faults $(ARGS)
 
-test-contract: $(VENV_READY) $(CDK_READY) ## Hold the deployed API to its contract with 500 examples an operation
+test-contract: $(VENV_READY) $(CDK_READY) ## Test the deployed API against its contract, with 500 examples per operation
 	CONTRACT_EXAMPLES=500 $(PYTEST) tests/integration/test_contract.py $(ARGS)
 
-test-report: $(VENV_READY) $(CDK_READY) $(TOOLS_READY) ## Compare report, lists and ledger over 50,000 records; minutes
+test-report: $(VENV_READY) $(CDK_READY) $(TOOLS_READY) ## Compare report, lists and billed usage over 50,000 records; takes minutes
 	REPORT_RECORDS=50000 REPORT_FOLDER=.local/usage-report $(PYTEST) tests/integration/test_usage_report.py $(ARGS)
 
 test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(TOOLS_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)
 
-bench: $(VENV_READY) ## Measure the functions beside what one would write instead; minutes
+bench: $(VENV_READY) ## Compare the functions' speed with that of the usual code; takes minutes
 	$(PYTHON) -m tools.benchmarks
 
-openapi: $(VENV_READY) ## Write docs/openapi.json from what the functions say
+openapi: $(VENV_READY) ## Generate docs/openapi.json from the functions
 	$(PYTHON) -m tools.openapi write
 
-schema: $(VENV_READY) ## Write docs/cdk.context.schema.json from the configuration's model
+schema: $(VENV_READY) ## Generate docs/cdk.context.schema.json from the configuration's model
 	$(PYTHON) -m tools.config_schema write
 
 docs: $(VENV_READY) ## Show the API reference in a browser; "try it" works while make local is up
@@ -84,7 +84,7 @@ format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-lock: $(VENV_READY) ## Lock what the functions ship with after a change of src/requirements.in; ARGS=--upgrade renews all of it
+lock: $(VENV_READY) ## Lock the functions' dependencies after a change of src/requirements.in; ARGS=--upgrade updates all
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		src/requirements.in -o src/requirements.txt $(ARGS)
 
@@ -95,7 +95,7 @@ deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
 	@$(PYTHON) -m infra.preflight deploy $(ARGS)
 	@$(CDK) deploy --require-approval=any-change $(IMPORT_KEPT) $(ARGS)
 
-verify: $(VENV_READY) ## Check what is deployed, without writing a billable record
+verify: $(VENV_READY) ## Check the deployment, without writing a billable record
 	@$(PYTHON) -m infra.verify $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
@@ -136,6 +136,6 @@ $(EXAMPLES_READY): examples/package.json examples/package-lock.json
 	@touch $@
 
 $(TOOLS_READY): tools/package.json tools/package-lock.json tools/.npmrc
-	@echo 'Installing the OpenAPI linter and a browser to test with (once) ...'
+	@echo 'Installing the OpenAPI linter and a browser for tests (once) ...'
 	@npm ci --prefix tools --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -12,13 +12,13 @@ from usage.report_command import report_command
 
 @click.group()
 def main() -> None:
-    """Send AWS Marketplace usage to the metering API, and see what became of it."""
+    """Send AWS Marketplace usage to the metering API, and report its outcome."""
 
 
 main.add_command(import_command)
 main.add_command(report_command)
 
 if __name__ == "__main__":
-    # A shell that starts this in the background has it ignore Ctrl-C's signal.
+    # A process that a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main(prog_name="python -m usage")

@@ -34,7 +34,7 @@ class SendError(Exception):
     Attributes
     ----------
     maybe_written : bool
-        Whether some or all of its records may be in the table nevertheless.
+        Whether some or all of its records may still be in the table.
     """
 
     def __init__(self, message: str, *, maybe_written: bool) -> None:

@@ -1,4 +1,4 @@
-"""Usage that was not billed: meaning of the reasons, and what can be sent again."""
+"""Usage that was not billed: the meaning of each reason, and which usage can be sent again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class FailedUsage(NamedTuple):
 
 @dataclass(frozen=True)
 class Resend:
-    """What to send again, and what not.
+    """Usage to send again, and usage that is not sent again.
 
     Attributes
     ----------

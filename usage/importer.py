@@ -1,4 +1,4 @@
-"""The import: send each request until the API has stored it, and none that could store its records twice."""
+"""The import: sends each request until the API has stored it, and never one that could be stored twice."""
 
 from __future__ import annotations
 

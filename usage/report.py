@@ -105,7 +105,7 @@ class Report:
     time_range : TimeRange
         Range of the records that are added up.
     records : int
-        Number of those records.
+        Number of these records.
     by_customer : dict of str to DimensionTotals
         The same sums as the list endpoint's ``group_by=dimension``, for each customer.
     failures : dict of FailureKey to Failures

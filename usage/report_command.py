@@ -160,7 +160,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--status",
     type=click.Choice([status.value for status in RecordStatus]),
-    help="Show usage of this status only. The exit code is about all of the range nevertheless.",
+    help="Show usage of this status only. The exit code still covers the whole range.",
 )
 @click.option(
     "--html",
@@ -186,8 +186,8 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     " have billed it, such as DuplicateRecord, once you know that it has not. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output, no table.")
-@click.option("--table", "table_name", metavar="NAME", help="Metering table; else cdk.context.json names it.")
-@click.option("--region", metavar="NAME", help="AWS region; else cdk.context.json names it.")
+@click.option("--table", "table_name", metavar="NAME", help="Metering table. Default: from cdk.context.json.")
+@click.option("--region", metavar="NAME", help="AWS region. Default: from cdk.context.json.")
 @click.option(
     "--read-capacity",
     metavar="UNITS",
@@ -218,7 +218,7 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
     read_capacity: int,
     overdue: timedelta,
 ) -> None:
-    """Report what became of the usage in the metering table: pending, billed, or not billed and why.
+    """Report the outcome of the usage in the metering table: pending, billed, or not billed and why.
 
     Reads the table with the AWS credentials that the AWS CLI would use; it needs dynamodb:Scan, or with
     --customer dynamodb:Query.
@@ -347,7 +347,7 @@ def _problems(report: Report, now: datetime, overdue: timedelta) -> list[str]:
 def _without_time(report: Report) -> str:
     left_out = " and left out of this range" if report.time_range.is_bounded else ""
     records = _count(report.without_time, "record")
-    return f"The create_timestamp of {records} is no time; made by hand{left_out}."
+    return f"The create_timestamp of {records} is not a time; made by hand{left_out}."
 
 
 def _resend_messages(path: Path, resend: Resend, report: Report, import_id: str, now: datetime) -> list[str]:

@@ -111,7 +111,7 @@ def _cards(report: Report, now: datetime) -> str:
 
 
 def _chart(days: Mapping[date, Counter[RecordStatus]], today: date, drawn: Mapping[RecordStatus, str]) -> str:
-    # A record made by hand may have any date, and must not leave the others no room.
+    # A record made by hand may have any date; the chart must still have room for the others.
     drawable = [day for day in days if day <= today]
     if not drawable:
         return "<p>No usage was recorded in this range.</p>"
@@ -289,7 +289,7 @@ def _name(name: str) -> str:
 
 
 def _reason(reason: str) -> str:
-    # A made-up one may be long.
+    # A reason written by hand may be long.
     return f'<td class="reason">{escape(textwrap.shorten(reason, MAX_REASON_LENGTH, placeholder="…"))}</td>'
 
 

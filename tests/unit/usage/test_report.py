@@ -191,7 +191,7 @@ def test_a_record_of_no_time_is_left_out_of_a_range_and_said_to_be(
     result = run("--json", *WHOLE_DAY)
 
     assert printed(result)["totals"] == []
-    assert "The create_timestamp of 1 record is no time" in result.stderr
+    assert "The create_timestamp of 1 record is not a time" in result.stderr
 
 
 @pytest.mark.usefixtures("every_outcome")
