@@ -1,1 +1,1 @@
-"""What developers run: the local cloud, the OpenAPI document, the benchmarks."""
+"""Developers' tools: the local cloud, the OpenAPI document, the benchmarks."""

@@ -49,7 +49,7 @@ def context_schema() -> JsonObject:
 
 
 def _describe(schema: JsonObject) -> None:
-    """Give each parameter its meaning as description, and each model the first line of its docstring."""
+    """Set the descriptions: of each parameter its meaning, of each model the first line of its docstring."""
     model = _MODELS[schema.pop("title")]
     meanings = {
         name: " ".join(text.split())
@@ -64,7 +64,7 @@ def _describe(schema: JsonObject) -> None:
 
 
 def main(command: str) -> int:
-    """Write the schema, or check that the file has it.
+    """Write the schema, or compare it with the file.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""How fast the functions are, beside what a seller would write instead: ``python -m tools.benchmarks``."""
+"""Benchmarks of the functions, compared with the usual code: ``python -m tools.benchmarks``."""

@@ -112,7 +112,7 @@ def _environment(shipped: Path, endpoint_url: str) -> dict[str, str]:
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": endpoint_url,
-        # The functions are shipped without awscrt, which this environment has for `aws login`.
+        # The functions ship without awscrt, which this environment has for `aws login`.
         "BOTO_DISABLE_CRT": "true",
         "METERING_TABLE_NAME": "AWSMarketplaceMeteringRecords",
         "IDEMPOTENCY_TABLE_NAME": "idempotency",
@@ -170,7 +170,7 @@ def _with_path(environment: dict[str, str], *folders: Path) -> dict[str, str]:
 
 
 def _peer(full: Path, environment: dict[str, str]) -> dict[str, Result]:
-    # Side by side in one process, so ours runs with all that Powertools has, too.
+    # Both run in one process, so ours has all of Powertools on its path too.
     environment = _with_path(environment, SOURCE, full)
     _say("peer")
     one = _measure(environment, "peer_insert_one")
@@ -182,7 +182,7 @@ def _peer(full: Path, environment: dict[str, str]) -> dict[str, Result]:
 
 
 def _limits(environment: dict[str, str]) -> dict[str, Result]:
-    """Measure what gets in at a partition's limit: mostly waiting, so three scenarios run at a time."""
+    """Measure throughput at a partition's limit; runs mostly wait, so three run at a time."""
     _say("at the partitions' limits")
 
     def run(scenario: tuple[str, str, str, str]) -> dict[str, float]:
@@ -202,7 +202,7 @@ def _limits(environment: dict[str, str]) -> dict[str, Result]:
     worst = min(index_pairs)
     one_customer = outcomes["1", "10000", "one", "short"]
     return {
-        # Each scenario has to reach the mark, so the worst stands for all.
+        # Each scenario has to reach the mark, so the worst one counts.
         "limit.goodput": _result(index_pairs, "records/s")
         | {"ratio": round(worst[0] / worst[1], 3), "ours": round(worst[0], 1)}
         | {
@@ -243,7 +243,7 @@ def _bytes_in(folder: Path) -> float:
 
 
 def _result(pairs: list[tuple[Any, ...]], unit: str) -> Result:
-    """Condense pairs of (ours, reference): the median of their ratios, and its quartiles."""
+    """Summarize pairs of (ours, reference): the median of their ratios, and its quartiles."""
     ratios = [ours / reference for ours, reference in pairs]
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return {

@@ -1,4 +1,4 @@
-"""The picture of the results: each ratio beside the mark it has to reach."""
+"""Chart of the results: each ratio with its mark, the target."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MARKS = {
     "limit.goodput": (0.95, "≥"),
     "package.size": (0.8, "≤"),
 }
-"""What each ratio is to reach, and from which side."""
+"""Target of each ratio, and whether it is a maximum or a minimum."""
 
 
 def draw(results: Mapping[str, Mapping[str, float | str]], path: Path) -> None:

@@ -1,6 +1,6 @@
-"""A server that speaks DynamoDB's protocol from memory, and takes 4 ms for each answer.
+"""An in-memory server with DynamoDB's protocol, which takes 4 ms for each answer.
 
-It knows what the functions and their references ask of it, and answers that as DynamoDB does: conditions,
+It supports what the functions and the references use, and behaves as DynamoDB does: conditions,
 transactions that are all or nothing, client request tokens, pages, and with ``--limited`` the write limits of
 a partition. ``python -m tools.benchmarks.dynamodb_stub`` prints its port and serves until it is stopped.
 """
@@ -140,7 +140,7 @@ def _size(value: Item) -> int:
 
 
 class Tables:
-    """The items of all tables; a table comes into being with its first item.
+    """The items of all tables; a table is created with its first item.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class Tables:
                 reason["Item"] = self._items[self._key(put["TableName"], put["Item"])]
             reasons.append(reason)
         if self._limits:
-            # DynamoDB prepares every item, whatever becomes of the others.
+            # DynamoDB prepares every item, even if another one fails.
             for reason, admitted in zip(reasons, self._limits.prepare(puts), strict=True):
                 if not admitted and reason["Code"] == "None":
                     reason.update(Code="ThrottlingError", Message="Throughput exceeds the current capacity.")
@@ -231,7 +231,7 @@ class Tables:
         return False
 
     def _update(self, request: Item) -> Item:
-        """Set attributes, which is all that Powertools' idempotency utility asks of an update."""
+        """Set attributes, the only update that Powertools' idempotency utility sends."""
         key = self._key(request["TableName"], request["Key"])
         item: Item = {**(self._items.get(key) or request["Key"])}
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
@@ -285,7 +285,7 @@ async def serve(tables: Tables) -> asyncio.Server:
     Parameters
     ----------
     tables : Tables
-        What is served.
+        The tables to serve.
     """
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -295,7 +295,7 @@ async def serve(tables: Tables) -> asyncio.Server:
                 headers = dict(line.split(": ", 1) for line in head[1:] if line)
                 body = await reader.readexactly(int(headers["content-length"]))
                 operation = headers["x-amz-target"].partition(".")[2]
-                # Header values were put into lower case with their names.
+                # The header's value was converted to lower case above.
                 name = next(known for known in _OPERATIONS if known.lower() == operation)
                 await asyncio.sleep(LATENCY_SECONDS)
                 status, document = _answer(tables, name, json.loads(body))

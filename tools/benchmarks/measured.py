@@ -1,7 +1,6 @@
-"""What is measured, each in a process of its own: ``python -m tools.benchmarks.measured <name>`` prints JSON.
+"""The measurements, each in its own process: ``python -m tools.benchmarks.measured <name>`` prints JSON.
 
-Its standard output is for the result alone; what the functions log goes to the null device, as costly as
-ever.
+Standard output has only the result; the functions' log lines go to the null device, at the same cost.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _RETRY_AFTER_SECONDS = 5
 
 
 def cold_start(function: str) -> dict[str, float]:
-    """Import a function's module, or for ``reference`` boto3, and have the client made."""
+    """Import a function's module, which creates its client; for ``reference``, do so with boto3."""
     started = time.perf_counter()
     if function == "reference":
         import boto3  # noqa: PLC0415 - this is what is measured
@@ -58,7 +57,7 @@ def cold_start(function: str) -> dict[str, float]:
 
 
 def bulk_memory(buyers: int) -> dict[str, float]:
-    """Insert so many buyers' usage in one call; tell the peak memory."""
+    """Insert the usage of many buyers in one call; return the peak memory."""
     _insert(_handler("insert_many"), _buyers(buyers))
     return {"memory_mb": _peak_mb()}
 
@@ -225,7 +224,7 @@ def list_depth() -> list[tuple[float, float]]:
 def at_limit(
     requests: int, records: int, customers: str = "many", dimensions: str = "short"
 ) -> dict[str, float]:
-    """Send so many requests at once to partitions at their limit, and again until all records are in."""
+    """Send requests at once to partitions at their limit; repeat them until all records are stored."""
     from pydantic import TypeAdapter  # noqa: PLC0415
 
     from metering_handlers import dynamodb  # noqa: PLC0415
@@ -307,14 +306,14 @@ class _Context:
 
 
 def _plain_client() -> DynamoDBClient:
-    """Make the client that anybody would."""
+    """Create the default client of boto3."""
     import boto3  # noqa: PLC0415
 
     return boto3.client("dynamodb")
 
 
 def _fastest_client(max_connections: int) -> DynamoDBClient:
-    """Make the client that does the least for each call."""
+    """Create the client with the least work for each call."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
@@ -344,7 +343,7 @@ def _bulk_rate(handler: Handler) -> float:
 
 
 def _new_customer_with(records: int) -> str:
-    """Insert so many records of a new customer, by the API."""
+    """Insert records of a new customer with the bulk insert; return the customer."""
     customer = _new_customer()
     _insert(_handler("insert_many"), {"buyers": [{"customerIdentifier": customer, **_usage()}] * records})
     return customer
@@ -477,7 +476,7 @@ def _list_event(customer: str, **query: str) -> dict[str, Any]:
 def _interleaved(
     ours: Callable[[], T], reference: Callable[[], T], rounds: int = _ROUNDS
 ) -> list[tuple[T, T]]:
-    """Measure both sides in turns, after one turn that does not count."""
+    """Measure both sides alternately, after one run that does not count."""
     ours()
     reference()
     return [(ours(), reference()) for _ in range(rounds)]

@@ -78,7 +78,7 @@ def _stay_up(api: Api) -> None:
     ):
         say(f"{curl} {api.api_url}{path} --data {shlex.quote(f'@{shown(body)}')}\n")
     say(f"{curl} {api.api_url}/listMeteringRecords/{CUSTOMER}\n")
-    say(f"{shown(API_FILE)} tells programs where it is. Ctrl-C stops it.")
+    say(f"{shown(API_FILE)} has the URL for programs. Ctrl-C stops the API.")
     while True:
         signal.pause()
 

@@ -198,7 +198,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise StepError(f"MiniStack ended at once (exit code {process.returncode}).", MINISTACK_LOG)
+            raise StepError(f"MiniStack stopped at start (exit code {process.returncode}).", MINISTACK_LOG)
         if _is_ready(port):
             return
         time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""The demonstration: the API's main job, shown request by request, and checked."""
+"""The demo: sends the API's main requests, shows them, and checks the results."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run_demo(api: Api) -> None:
     answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY, IDEMPOTENCY_KEY)
     _expect(answer == {}, "Inserting several records must answer with the empty object {}.")
 
-    say("\n3. The same request again, as a client does that never saw the answer: nothing is written twice\n")
+    say("\n3. The same request again, as from a client that got no answer: nothing is written twice\n")
     answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY, IDEMPOTENCY_KEY)
     _expect(answer == {}, "A repeated request must answer as the first did.")
 
@@ -148,7 +148,7 @@ def _without_trace(record: Mapping[str, object]) -> dict[str, object]:
 
 
 def log_line_of(api: Api, request_id: str) -> str:
-    """Wait for a line that carries the request's id as correlation id, and return it."""
+    """Wait for a log line that has the request's id as its correlation id, and return it."""
     logs = boto3.client("logs")
     stack = boto3.client("cloudformation").describe_stack_resources(StackName=api.stack_name)
     groups = [

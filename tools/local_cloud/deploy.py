@@ -108,7 +108,7 @@ def deploy(cloud: Cloud, config: Config) -> Api:
     Returns
     -------
     Api
-        Where the API is.
+        The deployed API.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     Returns
     -------
     Api
-        Where the API is.
+        The deployed API.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     access_key_id, secret_access_key = _create_caller(api_id)
     path = urlsplit(outputs["ApiUrl"]).path.rstrip("/")
     if config.domain is None:
-        # The stack says https://<api id>.execute-api.…/prod/, as AWS has it; MiniStack has a path for that.
+        # The output is https://<api id>.execute-api.…/prod/, as on AWS; MiniStack has a path instead.
         path = f"/_aws/execute-api/{api_id}{path}"
     return Api(
         api_url=f"{cloud.endpoint_url}{path}",
@@ -206,7 +206,7 @@ def only_api_up() -> Iterator[None]:
         except BlockingIOError as error:
             raise StepError(
                 "make local is already running in this checkout. Use that one "
-                f"(once it is up, {shown(API_FILE)} tells where), or stop it with Ctrl-C first."
+                f"(once it is up, {shown(API_FILE)} has its URL), or stop it with Ctrl-C first."
             ) from error
         yield
 
@@ -218,7 +218,7 @@ def api_file(api: Api) -> Iterator[None]:
     Parameters
     ----------
     api : Api
-        What to write.
+        Content of the file.
 
     Yields
     ------
@@ -260,7 +260,7 @@ def _create_caller(api_id: str) -> tuple[str, str]:
     statement = {
         "Effect": "Allow",
         "Action": "execute-api:Invoke",
-        # Of all APIs: MiniStack's wildcard within an ARN does not match paths with a line break.
+        # All APIs: MiniStack's wildcard within an ARN does not match paths with a line break.
         "Resource": "*",
     }
     policy = {"Version": "2012-10-17", "Statement": [statement]}

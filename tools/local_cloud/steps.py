@@ -170,4 +170,4 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         try:
             return process.wait(_HEARTBEAT_SECONDS)
         except subprocess.TimeoutExpired:
-            say(f"    still at it, {time.monotonic() - started:.0f} s")
+            say(f"    still running, {time.monotonic() - started:.0f} s")

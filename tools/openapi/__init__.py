@@ -4,5 +4,5 @@ import sys
 
 from tools.local_cloud.steps import PROJECT
 
-# The functions are no package of this environment; the stack ships them from there.
+# The functions are not installed in this environment.
 sys.path.insert(0, str(PROJECT / "src"))

@@ -1,4 +1,4 @@
-"""``write`` makes docs/openapi.json, ``check`` compares it, ``serve`` shows it in a browser."""
+"""``write`` generates docs/openapi.json, ``check`` compares it, ``serve`` shows it in a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> int:
     Returns
     -------
     int
-        The exit status: 1 if the file is not what the functions say.
+        The exit status: 1 if the file is not up to date.
     """
     parser = argparse.ArgumentParser(prog="python -m tools.openapi", description=__doc__)
     parser.add_argument("command", choices=("write", "check", "serve"))
@@ -37,7 +37,7 @@ def _check() -> int:
     print("\n".join(drift[:_SHOWN_LINES]), file=sys.stderr)
     if len(drift) > _SHOWN_LINES:
         print(f"… and {len(drift) - _SHOWN_LINES} more lines.", file=sys.stderr)
-    print("docs/openapi.json is not what the functions say. Run make openapi.", file=sys.stderr)
+    print("docs/openapi.json is not up to date. Run make openapi.", file=sys.stderr)
     return 1
 
 

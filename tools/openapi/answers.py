@@ -168,7 +168,7 @@ class InvalidRequest(Problem):
 
 
 class Incomplete(Problem):
-    """A bulk request of which the table took a part only."""
+    """An insert of which only a part is stored."""
 
     inserted: int = Field(ge=0)
     """Number of records stored by a partially completed request."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: requests as the functions' routes have them, completed by what is answered."""
+"""The OpenAPI document: requests from the functions' routes, and answers from ``tools.openapi.answers``."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ FILE = PROJECT / "docs" / "openapi.json"
 VERSION = "1.0.0"
 
 _DESCRIPTION = """\
-Takes in what the buyers of an AWS Marketplace product have used, and stores it where the AWS Marketplace \
-SaaS quickstart bills it from.
+Stores the usage of an AWS Marketplace product's buyers in the table from which the AWS Marketplace SaaS \
+quickstart bills it.
 
 **Exactly once.** Send each insert with an `Idempotency-Key` of your own, and repeat it with the same key \
 until it is answered with 200: however often it is sent, its records are stored once. A request without a \
-key has its request id as key, which a 503 hands back. Keys are remembered for at least 24 hours.
+key has its request id as key, which a 503 returns. Keys are remembered for at least 24 hours.
 
 **Errors** are problem details (RFC 9457). `type` tells programs which problem it is; `errors` lists every \
 rule that a request breaks.
@@ -47,7 +47,7 @@ rule that a request breaks.
 
 _TAGS: list[Tag | str] = [
     Tag(name="Inserting", description="Report usage."),
-    Tag(name="Listing", description="See what is stored, and what became of it."),
+    Tag(name="Listing", description="See what is stored, and whether it was billed."),
 ]
 _SERVERS = [
     Server(
@@ -61,7 +61,7 @@ _SERVERS = [
     Server(
         url="https://{address}",
         description="The API with `params.domain`; its URL is the stack's output ApiUrl. Sign for the region "
-        "of the API, which this URL does not tell.",
+        "of the API, which this URL does not contain.",
         variables={
             "address": ServerVariable(
                 default="metering.example.com/billing", description="The domain's name and base path."
@@ -82,7 +82,7 @@ _SECURITY_SCHEMES: JsonObject = {
         "type": "apiKey",
         "in": "header",
         "name": "x-api-key",
-        "description": "With `params.authorization` API_KEY: the key that the stack makes.",
+        "description": "With `params.authorization` API_KEY: the key that the stack creates.",
     },
 }
 _GATEWAY_ANSWERS = {
@@ -140,7 +140,7 @@ def build() -> JsonObject:
     schemas = {
         name: schema
         for name, schema in document["components"]["schemas"].items()
-        # Powertools' answer to what it has validated; this API has answers of its own.
+        # Powertools' validation errors; this API has its own.
         if not name.endswith("ValidationError")
     }
     document["components"] = {
@@ -187,7 +187,7 @@ def _tidied(node: JsonValue) -> JsonValue:
     match node:
         case dict():
             kept = {name: _tidied(value) for name, value in node.items() if name != "title"}
-            # Pydantic's "or null" is how Python says optional, which "required" tells.
+            # Pydantic writes an optional parameter as "or null"; in OpenAPI it is one that is not required.
             match kept.get("anyOf"):
                 case [dict(alternative), {"type": "null"}]:
                     del kept["anyOf"]
@@ -204,7 +204,7 @@ def _tidied(node: JsonValue) -> JsonValue:
 
 
 def _complete(operation: JsonObject) -> None:
-    """Add to an operation what its route does not define."""
+    """Complete an operation with what its route does not define."""
     for parameter in operation["parameters"]:
         # Powertools writes the names of headers in lower case.
         if parameter["in"] == "header":
@@ -225,7 +225,7 @@ def _complete(operation: JsonObject) -> None:
             "links": {
                 "listing": {
                     "operationId": "listMeteringRecords",
-                    "description": "What is stored, and what becomes of it.",
+                    "description": "What is stored, and whether it was billed.",
                     "parameters": {"customerIdentifier": f"$request.{customer}"},
                 }
             }

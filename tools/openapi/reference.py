@@ -31,7 +31,7 @@ PORT = 8000
 
 _LOOPBACK = "127.0.0.1"
 _PAGE = Path(__file__).with_name("reference.html")
-# Powertools brings Swagger UI along, for functions that serve it themselves.
+# Powertools contains Swagger UI, for functions that serve it themselves.
 _SWAGGER_UI = resources.files("aws_lambda_powertools.event_handler.openapi.swagger_ui")
 _API_PATH = "/api"
 _PASSED_ON = ("Accept", "Content-Type", "Idempotency-Key", "Prefer")
@@ -68,7 +68,7 @@ class ReferenceServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         return f"http://{_LOOPBACK}:{self.server_port}/"
 
     def api(self) -> Api | None:
