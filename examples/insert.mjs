@@ -1,7 +1,7 @@
 // Reports two buyers' usage from Node.js, and lists what is stored of one.
 //
 // Needs the packages of package.json beside it (npm ci). METERING_API_URL is the API's URL, as the deployment prints
-// it; AWS_REGION is its region, and credentials come from where all AWS tools look for them.
+// it; AWS_REGION is its region, and credentials come from the usual AWS settings.
 
 import { setTimeout as wait } from "node:timers/promises";
 import { Sha256 } from "@aws-crypto/sha256-js";
@@ -24,7 +24,7 @@ async function call(method, path, { query = {}, payload, headers = {} } = {}) {
   const url = new URL(METERING_API_URL.replace(/\/$/, "") + path);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   const body = payload === undefined ? undefined : JSON.stringify(payload);
-  // With an Idempotency-Key it is safe to send a request again, also when nobody knows what became of it. Each attempt
+  // With an Idempotency-Key it is safe to send a request again, also when its outcome is not known. Each attempt
   // is signed anew: a signature is valid for five minutes, and retries may take longer.
   for (let attempt = 1; ; attempt += 1) {
     const request = await signer.sign({

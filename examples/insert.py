@@ -1,8 +1,8 @@
 """Report two buyers' usage from Python, and list what is stored of one.
 
 Needs botocore (``pip install "botocore[crt]"``; crt is for the credentials of ``aws login``).
-``METERING_API_URL`` is the API's URL, as the deployment prints it; credentials and region come from where all
-AWS tools look for them.
+``METERING_API_URL`` is the API's URL, as the deployment prints it; credentials and region come from the usual
+AWS settings.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.session import Session
 
-# With an Idempotency-Key it is safe to send a request again, whatever became of it: also a POST, and also
-# after a time-out, when nobody knows whether the records are in.
+# With an Idempotency-Key it is safe to send a request again: also a POST, and also after a time-out, when it
+# is not known whether the records are stored.
 ATTEMPTS = 8
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
 MAX_BACKOFF_SECONDS = 30
@@ -54,7 +54,7 @@ class MeteringApi:
         Parameters
         ----------
         buyers : list
-            The entries, as the API takes them.
+            The entries, in the API's format.
         idempotency_key : str
             Names what is reported: the same for a repeat, another for other usage.
         """
@@ -84,7 +84,7 @@ class MeteringApi:
                 retry_after = urllib3.Retry().get_retry_after(answer) or 0.0
             if attempt < ATTEMPTS:
                 backoff = min(MAX_BACKOFF_SECONDS, 0.5 * 2**attempt)
-                time.sleep(retry_after + random.uniform(0, backoff))  # noqa: S311 - spreads callers, hides nothing
+                time.sleep(retry_after + random.uniform(0, backoff))  # noqa: S311 - not used for security
         sys.exit(f"No success in {ATTEMPTS} attempts; the last: {failure}")
 
     def _send(

@@ -6,7 +6,7 @@
 set -euo pipefail
 : "${METERING_API_URL:?}" "${METERING_API_KEY:?}"
 
-# The key comes by standard input, because a command line is seen by other users of the machine.
+# The key is read from standard input, because other users of the machine can see a command line.
 curl --silent --show-error --fail-with-body --retry 5 --header @- \
   "${METERING_API_URL%/}/insertMeteringRecord/ExWoL3vTir2" \
   --header 'Content-Type: application/json' --header "Idempotency-Key: usage-of-${1:-$(date -u +%Y-%m-%dT%H)}" \
