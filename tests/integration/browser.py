@@ -1,4 +1,4 @@
-"""Headless Chromium, from the npm package where that runs, else as it is installed."""
+"""Headless Chromium, from the npm package if it runs here, otherwise the installed one."""
 
 import os
 import platform
@@ -32,12 +32,12 @@ def chromium_page() -> "Iterator[Page]":
     Yields
     ------
     Page
-        The page; the browser is gone after it.
+        The page; the browser is closed afterwards.
 
     Raises
     ------
     NoChromiumError
-        If there is none to open it in.
+        If there is no Chromium.
     """
     with ExitStack() as stack:
         environment: dict[str, str | float | bool] = dict(os.environ)
@@ -62,7 +62,7 @@ def unpack(scratch: Path) -> str:
     unpacked = subprocess.run(  # noqa: S603 - a package of the project's
         ["node", "--input-type=module", "--eval", UNPACK],  # noqa: S607 - the one on the path
         cwd=PROJECT / "tools",
-        # The libraries come only if the package takes this for Lambda.
+        # The package unpacks the libraries only where it detects Lambda.
         env=os.environ | {"TMPDIR": str(scratch), "AWS_LAMBDA_JS_RUNTIME": "nodejs20.x"},
         capture_output=True,
         text=True,

@@ -27,5 +27,5 @@ def api() -> Iterator[Api]:
 
 @pytest.fixture
 def customer() -> str:
-    """Name a customer that no other test has."""
+    """Return a customer identifier that no other test has."""
     return f"c-{uuid.uuid4()}"

@@ -104,7 +104,7 @@ def test_a_bulk_request_whose_function_is_killed_halfway_is_completed_by_its_key
     before = count_all(api)
     payload = bulk(customer, 10_000)
     headers = {"Idempotency-Key": customer}
-    # So that the function's process is there.
+    # Starts the function's process.
     assert post(api, "/insertMeteringRecords", {"buyers": []}).status == 422
     function_name = insert_many_function_name()
 
@@ -147,7 +147,7 @@ def test_a_bulk_request_sent_again_50_times_at_random_moments_ends_as_one_set_of
     for _ in range(50):
         call(moments.uniform(0.02, 0.5))
     statuses.clear()
-    # As billing software does: again, until there is an answer that ends it.
+    # As billing software does: repeat until there is a final answer.
     while not statuses or statuses[-1] >= 500:
         call(60)
 

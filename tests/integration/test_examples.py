@@ -74,7 +74,7 @@ class BusyApiHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet."""
+        """Do not log requests."""
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.Completed
 
 
 def stored(api: "Api", prefix: str) -> Counter[tuple[str, str, int]]:
-    """Count each quantity in the table of the customers whose identifiers begin so."""
+    """Count each quantity stored for customers whose identifiers have this prefix."""
     pages = (
         boto3.client("dynamodb")
         .get_paginator("scan")

@@ -65,7 +65,7 @@ def test_report_lists_and_ledger_agree_and_failures_are_billed_once(
     batches = DAYS * BATCHES_A_DAY
     for batch in range(batches + 1):
         is_last = batch == batches
-        # The last ones wait still: they were recorded after the range that is exported below.
+        # The last ones still wait: they were recorded after the range that is exported below.
         start = now - 2 * MS_OF_AN_HOUR if is_last else closed - (batches - batch) * 12 * MS_OF_AN_HOUR
         insert(api, empty_table, some_records(chosen, customers, start, batch), inserted)
         if not is_last:
@@ -209,7 +209,7 @@ def insert(
 def fail_some(
     marketplace: Marketplace, chosen: random.Random, customers: list[str], turns: Iterator[int]
 ) -> None:
-    """Let a tenth of the customers fail in the next hour, in all ways by turns."""
+    """Let a tenth of the customers fail in the next hour, in each way in turn."""
     marketplace.failures.clear()
     for customer in customers:
         if chosen.random() < 0.1:
@@ -252,7 +252,7 @@ def listed_totals(api: Api, customer: str) -> dict[str, dict[str, Any]]:
 
 
 def keep(api: Api, customer: str) -> None:
-    """Keep what a user of the whole table sees, if a folder is given for it."""
+    """Keep the report of the whole table, if a folder is given."""
     if not FOLDER:
         return
     folder = Path(FOLDER)

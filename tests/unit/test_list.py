@@ -61,7 +61,7 @@ def test_an_inserted_record_is_listed_as_pending(api: Api) -> None:
 def test_a_list_reads_what_was_inserted_a_moment_before(
     metered: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # moto is always consistent: only what DynamoDB is asked for tells.
+    # moto is always consistent, so the test looks at the request to DynamoDB.
     consistent: list[bool] = []
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
 

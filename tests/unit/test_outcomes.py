@@ -134,7 +134,7 @@ def test_the_values_are_those_stored() -> None:
         {"Results": [None, "m", {}, {"UsageRecord": "m", "Status": "Success"}]},
         {"Results": [result("m", None), result(["m"], "Success"), result("m", "")]},
         {"UnprocessedRecords": [None, "m", {"Dimension": None}]},
-        # Another dimension's outcome, and a dimension that has an exception's member for a name.
+        # Another dimension's outcome; a dimension that has the name of an exception's member.
         {"Results": [result("other", "CustomerNotSubscribed")], "code": "CustomerNotSubscribed"},
     ],
 )

@@ -1,7 +1,7 @@
 """How Schemathesis signs requests, and the rules of the contract that JSON Schema cannot say.
 
-Without the latter it would take some requests for valid that the API refuses, and rightly. A request that is
-meant to be invalid is sent as it was made.
+Without these rules, some requests that the API rightly refuses would count as valid. A request that is meant
+to be invalid is sent unchanged.
 """
 
 import os
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 KEY = "Idempotency-Key"
 RUN = uuid.uuid4().hex[:8]
 MANY = 1_000
-"""Entries from which on a bulk request gets a customer of its own: to list one who has tens of thousands of
-records takes the local cloud seconds, where DynamoDB takes milliseconds."""
+"""Number of entries from which a bulk request gets its own customer: listing tens of thousands of records
+takes the local cloud seconds, where DynamoDB takes milliseconds."""
 
 
 class Signature(requests.auth.AuthBase):
@@ -58,7 +58,7 @@ schemathesis.openapi.format(
 )
 
 first_use: dict[str, object] = {}
-"""What each idempotency key came with when it was accepted first."""
+"""The first accepted request of each idempotency key."""
 pages: dict[str, tuple["JsonObject", "JsonObject"]] = {}
 """The path and query parameters of the page that gave each next_token."""
 
@@ -78,7 +78,7 @@ def before_call(context: "HookContext", case: "Case[Any]", kwargs: "JsonObject")
 
 @schemathesis.hook
 def after_call(context: "HookContext", case: "Case[Any]", response: "Response") -> None:  # noqa: ARG001
-    """Remember what later requests have to fit to."""
+    """Remember keys and tokens for later requests."""
     if response.status_code != 200:
         return
     if case.method == "GET":
@@ -89,19 +89,19 @@ def after_call(context: "HookContext", case: "Case[Any]", response: "Response") 
 
 
 def payload(case: "Case[Any]") -> object:
-    """What an idempotency key stands for."""
+    """The request that an idempotency key identifies."""
     return case.path_parameters, case.body
 
 
 def unused_key(key: str, came_with: object) -> str:
-    """Make of a key one that no other payload has had, in this run or in those before."""
+    """Change a key into one that no other payload has had, in this run or in earlier ones."""
     if not key.startswith(RUN):
         key = (RUN + key)[:MAX_IDEMPOTENCY_KEY_LENGTH]
     return key if first_use.get(key, came_with) == came_with else RUN + str(uuid.uuid4())
 
 
 def continue_or_start_listing(case: "Case[Any]") -> None:
-    """Send a token of the API's with the listing it belongs to, no other token, and nothing in conflict."""
+    """Send only tokens of the API, with the listing they belong to, and no conflicting parameters."""
     query = dict(case.query or {})
     token = query.pop("next_token", None)
     if "group_by" in query:

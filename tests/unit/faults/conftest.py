@@ -35,7 +35,7 @@ class _WorkerNode(Protocol):
 
 _TALLY = pytest.StashKey[Tally]()
 
-# The phase left out, "explain", takes minutes to say less than the log of what happened.
+# Without the phase "explain", which takes minutes and says less than the schedule's log.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 settings.register_profile(
     "faults",
@@ -74,8 +74,8 @@ def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], R
 
 @pytest.fixture
 def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """Make the tables, for functions that nothing happens to."""
-    # moto is not for several threads.
+    """Create the tables, for functions without injected faults."""
+    # moto is not thread-safe.
     monkeypatch.setattr(record_writer, "WRITE_PARALLELISM", 1)
     with running_engine():
         client = boto3.client("dynamodb")

@@ -99,7 +99,7 @@ def _backend() -> DynamoDBBackend:
 
 
 def token_and_transaction(request: AWSPreparedRequest) -> tuple[str, str]:
-    """Split a TransactWriteItems request into its ClientRequestToken and what it asks for."""
+    """Split a TransactWriteItems request into its ClientRequestToken and its content."""
     body = _body(request)
     token = str(body.pop("ClientRequestToken"))
     return token, json.dumps(body, sort_keys=True)

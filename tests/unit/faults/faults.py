@@ -88,16 +88,16 @@ class Caller(Protocol):
         """Kill the caller's process."""
 
     def note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
-        """Take note of a request and what happens to it."""
+        """Record a request and its fault."""
 
     def note_committed(self, tables: Sequence[str]) -> None:
-        """Take note of the actions that were committed, by table."""
+        """Record the committed actions, by table."""
 
     def note_answered(self, tables: Sequence[str]) -> None:
-        """Take note of the committed actions of which the caller is told."""
+        """Record the committed actions that the caller learns of."""
 
     def note_in_flight(self, request: AWSPreparedRequest) -> None:
-        """Take note of a request that arrives later."""
+        """Record a request that arrives later."""
 
 
 class Network:
@@ -124,7 +124,7 @@ class Network:
         self._replace(self._send, botocore_stubber)
 
     def _replace(self, listener: _Listener, new_listener: _Listener) -> None:
-        # The stubs know no listener that answers.
+        # The type stubs do not allow a listener that returns a response.
         self._events.unregister("before-send", cast("Callable[..., None]", listener))
         self._events.register("before-send", cast("Callable[..., None]", new_listener))
 

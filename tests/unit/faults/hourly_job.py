@@ -41,7 +41,7 @@ class MeteringError(Exception):
     fields : dict[str, str]
         What JSON shows of it: ``code`` and so on in the AWS SDK's version 2, ``name`` in version 3.
     was_billed : bool
-        Whether the usage was taken nevertheless, and only the answer was lost.
+        Whether the usage was billed, and only the answer was lost.
     """
 
     def __init__(self, fields: dict[str, str], *, was_billed: bool = False) -> None:
@@ -51,14 +51,14 @@ class MeteringError(Exception):
 
 
 class Marketplace:
-    """What buyers are billed for.
+    """The usage that buyers are billed for.
 
     Attributes
     ----------
     metered : Counter[tuple[str, str]]
-        The quantity for each customer and dimension that the job was told of.
+        Quantity by customer and dimension, where the job got an answer.
     metered_unanswered : Counter[tuple[str, str]]
-        The same where the job got no answer.
+        The same, where the job got no answer.
     failures : dict[str, dict[str, str] | MeteringError]
         How a customer's calls fail: for each dimension the status other than Success, or ``Unprocessed``; or
         the call as a whole.
@@ -70,7 +70,7 @@ class Marketplace:
         self.failures: dict[str, dict[str, str] | MeteringError] = {}
 
     def batch_meter_usage(self, customer: str, usage: list[tuple[str, float]]) -> Answer:
-        """Take one customer's usage, dimensions and quantities, and answer as AWS does."""
+        """Accept one customer's usage, dimensions and quantities, and answer as AWS does."""
         dimensions = [dimension for dimension, _ in usage]
         if len(usage) > MAX_USAGE_RECORDS or len(set(dimensions)) < len(dimensions):
             raise ValueError(f"BatchMeterUsage refuses {usage}")
@@ -106,11 +106,11 @@ class HourlyJob:
     Parameters
     ----------
     client : DynamoDBClient
-        Its own way to the table, without faults.
+        The job's own client, without faults.
     table_name : str
         The metering table.
     marketplace : Marketplace
-        Where it reports to.
+        The receiver of its reports.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ class HourlyJob:
             answer = self._marketplace.batch_meter_usage(customer, usage)
         except MeteringError as error:
             return json.dumps(json.dumps(error.fields)), True
-        # What was not processed goes unnoticed here.
+        # The job ignores unprocessed records.
         statuses = [result["Status"] for result in answer["Results"]]
         return json.dumps(answer), any(status != "Success" for status in statuses)
 

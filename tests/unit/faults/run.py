@@ -85,9 +85,9 @@ class Run:
     engine : Engine
         DynamoDB; it is emptied.
     network : Network
-        What stands between the functions and the engine.
+        The network between the functions and the engine.
     client : DynamoDBClient
-        The hourly job's way to the engine, without faults.
+        The hourly job's client, without faults.
     tally : Tally
         Counts what happens.
     """
@@ -106,7 +106,7 @@ class Run:
         self._job_runs = 0
         self._clients: list[_Client] = []
         self._attempts: dict[Invocation, _Attempt] = {}
-        # What the callers know, by key.
+        # What callers know, by key.
         self._sent: dict[str, set[int]] = {}
         self._owner: dict[str, int] = {}
         self._stored_keys: dict[str, list[RecordKey]] = {}
@@ -150,10 +150,10 @@ class Run:
 
     @property
     def delays_ms(self) -> list[int]:
-        """How long after the schedule's begin each stored record says it was created, in ms."""
+        """``create_timestamp`` of each stored record, in ms since the schedule's start."""
         return sorted(self._key_of(item)[1] - _START_MS for item in self._records())
 
-    # What the schedule moves.
+    # Steps of the schedule.
 
     def _pass_hours(self, day: Day) -> None:
         if day.gap_hours:
@@ -211,7 +211,7 @@ class Run:
                 continue
             waiting = [client for client in self._clients if client.state is _State.WAITING]
             running = self._simulation.waiting
-            # Left alone, what is still on its way stays there.
+            # Without further moves, delayed requests do not arrive.
             choices = running + len(waiting) + (self._simulation.in_flight if left else 0)
             if choices:
                 what = move.what % choices
@@ -226,7 +226,7 @@ class Run:
         raise AssertionError("The functions do not come to an end.")
 
     def _settle(self) -> None:
-        """Retry all that has no final answer, without faults; then let arrive what is still on its way."""
+        """Retry all requests without a final answer, without faults; then let delayed requests arrive."""
         for client in self._clients:
             if client.state is _State.UNANSWERED:
                 client.state = _State.WAITING
@@ -238,7 +238,7 @@ class Run:
             self._deliver(0)
 
     def _replay_all(self) -> None:
-        """Repeat all that was acknowledged: nothing is written, and the answers tell the records' keys."""
+        """Repeat all acknowledged requests: nothing is written, and the answers have the records' keys."""
         replays: list[Invocation] = []
         for key, payload in self._owner.items():
             client = _Client(f"replay of {key}", Call(prefer=True), payload, key, 1, self._now_ms)
@@ -332,7 +332,7 @@ class Run:
         self._marketplace.failures = {}
         self._check_outcomes()
 
-    # What must hold.
+    # Checks.
 
     def _take_answers(self) -> None:
         for invocation, attempt in self._attempts.items():
@@ -427,7 +427,7 @@ class Run:
         assert self._job.marked == keys, "the job does not mark each record once"
 
     def _check_outcomes(self) -> Counter[tuple[str, str]]:
-        """Compare what is called billed with what BatchMeterUsage took; return what is called failed."""
+        """Compare usage listed as billed with what was billed; return what is listed as failed."""
         called = {status: Counter[tuple[str, str]]() for status in RecordStatus}
         for item in self._client.scan(TableName=METERING_TABLE_NAME)["Items"]:
             for used in outcome_of(item).dimensions:
@@ -437,10 +437,10 @@ class Run:
         assert called[RecordStatus.METERED] == self._marketplace.metered, "not what was billed"
         return called[RecordStatus.FAILED]
 
-    # What is where.
+    # Look-ups.
 
     def _contents(self, payload: int) -> list[Content]:
-        """Tell a payload's records; no two entries of a schedule are alike."""
+        """Return a payload's records; no two entries of a schedule are alike."""
         return [
             (f"c{customer}", ((f"d{entry % 2}", 100 * (payload + 1) + entry),))
             for entry, customer in enumerate(self._payloads[payload].customers)

@@ -24,7 +24,7 @@ GAPS_HOURS = (0, 23, 2, 25)
 
 
 class _Plain:
-    """Shows itself without what is as usual, so that a failing schedule is short to read, and to copy."""
+    """Leaves default values out of its repr, so that a failing schedule is short to read, and to copy."""
 
     def __repr__(self) -> str:
         unusual = [
@@ -95,7 +95,7 @@ class Day(_Plain):
     calls: tuple[Call, ...]
     moves: tuple[Move | JobRuns, ...] = ()
     gap_hours: int = 0
-    """Since the day before."""
+    """Hours since the previous day."""
     swept: int = 0
     """Which expired rows TTL has deleted by now: none, all (1), or every second."""
 

@@ -45,11 +45,11 @@ class Invocation:
     Parameters
     ----------
     name : str
-        Whose it is, for the log.
+        Name of the caller, for the log.
     started_ms : int
         When it starts, in ms since the epoch.
     time_ms : int
-        How long Lambda lets it run.
+        Time after which Lambda stops it, in ms.
     handle : Callable[[FakeContext], Answer]
         Calls the handler.
     """
@@ -73,7 +73,7 @@ class Invocation:
         self.answered: list[str] = []
         """The tables of those it was told of."""
         self.sent: list[AWSPreparedRequest] = []
-        # What Powertools keeps on a class or on the app: it reckons with one request at a time in a process.
+        # State that Powertools keeps on a class or the app, because a process has one request at a time.
         self._memory: dict[str, object] = dict.fromkeys(("current_event", "lambda_context"))
         self._app_contexts: list[dict[str, object]] = [{} for _ in _APPS]
         self._simulation = simulation
@@ -233,7 +233,7 @@ class Simulation:
                     self._kill_threads_of(self._threads[0].invocation)
                 self._network.caller = None
 
-    # What the test moves.
+    # Called by the test.
 
     def start(
         self, name: str, started_ms: int, time_ms: int, handle: Callable[[FakeContext], Answer]
@@ -285,7 +285,7 @@ class Simulation:
         invocation.committed += self._engine.execute(request).committed
         return invocation
 
-    # What the simulated threads call.
+    # Called by the simulated threads.
 
     @property
     def now_ms(self) -> int:
@@ -334,9 +334,9 @@ class Simulation:
         self._threads.append(_Thread(invocation, now_ms, greenlet(run, self._hub)))
 
     def await_turn(self) -> Fault:
-        """Give way to the test until it moves this thread again."""
+        """Pause this thread until the test resumes it."""
         if self._running.invocation.ended:
-            # Someone handles ProcessKilled, which nothing can: a dead process sends no more.
+            # The code has caught ProcessKilled; a killed process sends nothing more.
             raise ProcessKilled
         fault: Fault = self._hub.switch()
         return fault

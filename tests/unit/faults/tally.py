@@ -1,4 +1,4 @@
-"""What the schedules of a test session did, in all."""
+"""Counts over all schedules of a test session."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Tally:
                 setattr(self, name, getattr(self, name) + count)
 
     def as_counts(self) -> dict[str, int | dict[str, int]]:
-        """Give the counts as plain data, which can be sent to another process."""
+        """Return the counts as plain data, which can be sent to another process."""
         return {
             name: dict(count) if isinstance(count, Counter) else count for name, count in vars(self).items()
         }
 
     def report(self) -> str:
-        """Tell the counts in lines of text."""
+        """Format the counts as lines of text."""
         injected = {fault: self.requests[fault.value] for fault in Fault if fault is not Fault.NONE}
         chosen, repeated = self.chosen_request_ids, self.repeated_request_ids
         answers = ", ".join(f"{count:,} {status}" for status, count in sorted(self.answers.items()))

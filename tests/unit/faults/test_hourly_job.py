@@ -1,4 +1,4 @@
-"""What the hourly job makes of the records the API stores: each is metered, once."""
+"""The hourly job, run on records that the API stored: each is metered once."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class TimeSeries:
         self.values = list(values)
 
     def _combine(self, other: TimeSeries | float, operation: Callable[[float, float], float]) -> TimeSeries:
-        """Take a value that is missing on one side only for 0."""
+        """Treat a value that is missing on one side only as 0."""
         is_series = isinstance(other, TimeSeries)
         others: list[Value] = other.values if isinstance(other, TimeSeries) else [other] * len(self.values)
         return TimeSeries(
@@ -112,7 +112,7 @@ class SimulatedAlarm:
         return cls(expression, alarm["Threshold"], period // 60)
 
     def states(self, metrics: Mapping[str, Sequence[Value]], retrieved: int) -> Iterator[bool]:
-        """Tell after each minute whether the alarm is on.
+        """Return whether the alarm is on after each minute.
 
         Parameters
         ----------

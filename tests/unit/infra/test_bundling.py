@@ -249,7 +249,7 @@ def test_the_lock_has_all_that_ships_by_version_and_hash() -> None:
 
 @pytest.fixture
 def no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave no Python but the running one to be found."""
+    """Hide all interpreters except the running one."""
     for name in ("PATH", "UV_PYTHON_INSTALL_DIR", "PYENV_ROOT"):
         monkeypatch.setenv(name, str(tmp_path / "empty"))
 

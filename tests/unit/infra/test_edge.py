@@ -288,7 +288,7 @@ def test_a_common_rule_that_a_program_could_trip_only_counts(synthesize: Synthes
         if override["ActionToUse"] == {"Count": {}}
     }
     assert len(counted) == len(group["RuleActionOverrides"])
-    # No body is looked into, no header is asked for, and a presigned URL may be long.
+    # No body is inspected, no header is required, and a presigned URL may be long.
     assert counted == {
         *("NoUserAgent_HEADER", "UserAgent_BadBots_HEADER", "SizeRestrictions_QUERYSTRING"),
         *("SizeRestrictions_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY"),

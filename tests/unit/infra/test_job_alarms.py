@@ -18,7 +18,7 @@ JOB_READS = 6_100
 
 @dataclass
 class Timeline:
-    """Some days of a seller: what comes in at each minute, and when the job is alive."""
+    """Simulated days: the records inserted in each minute, and when the job runs."""
 
     days: int
     inserted: dict[int, int] = field(default_factory=dict)

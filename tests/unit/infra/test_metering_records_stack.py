@@ -68,7 +68,7 @@ def test_every_log_group_ends_its_memory_some_day(template: Template) -> None:
 
 
 def table_actions(template: Template, module: str) -> dict[str, str]:
-    """Tell which one action the function may do on which table."""
+    """Return the one action that the function may do on each table."""
     return {
         "idempotency"
         if "GetAtt" in str(resource)

@@ -160,7 +160,7 @@ def test_a_customers_calls_are_found_however_the_identifier_is_spelled(
         if query["Properties"]["Name"].endswith("One customer's calls")
     )
 
-    # What CloudWatch Logs Insights makes of the path: replace(field, search, replacement), inside out.
+    # The path as CloudWatch Logs Insights evaluates it: replace(field, search, replacement), inside out.
     assert "filter decodedPath like 'CUSTOMER_IDENTIFIER'" in text
     nested = re.search(r"((?:replace\()+)path(.*?) as decodedPath", text)
     assert nested is not None

@@ -43,7 +43,7 @@ def create_table(region: str = "us-east-1", **changes: object) -> None:
 
 
 def params(**values: object) -> list[str]:
-    """Give parameters as the CDK CLI takes them."""
+    """Return parameters as arguments of the CDK CLI."""
     return [
         "--context",
         "params=" + json.dumps({"aws_region_name": "us-east-1", "metering_table_name": TABLE} | values),

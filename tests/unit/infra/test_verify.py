@@ -1,4 +1,4 @@
-"""``make verify`` where something else answers, and what it says of TLS 1.1.
+"""``make verify`` against other servers, and its check of TLS 1.1.
 
 tests/integration/test_verify.py has the rest: deployments that work, and that were broken on purpose.
 """
@@ -27,7 +27,7 @@ OPENSSL = shutil.which("openssl")
 
 
 class StubbornApi(ThreadingHTTPServer):
-    """Answers each method always the same, with 200 and an empty object at first."""
+    """Answers each method with a fixed response, by default 200 and an empty object."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), StubbornApiHandler)
@@ -49,7 +49,7 @@ class StubbornApiHandler(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815 - the name that the base class calls
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet."""
+        """Do not log requests."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def serve(
     context: ssl.SSLContext | None = None,
     resources: dict[str, dict[str, str]] | None = None,
 ) -> StubbornApi:
-    """Start a server, and let the stack have nothing but its URL and the resources."""
+    """Start a server, and create a stack that has only its URL and the resources."""
     server = StubbornApi()
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -84,7 +84,7 @@ def serve(
 
 
 def verify(capsys: pytest.CaptureFixture[str], **params: object) -> tuple[int, dict[str, str]]:
-    """Return the exit code, and what is said of each check by its title."""
+    """Return the exit code, and the result of each check by its title."""
     configured = {"aws_region_name": "us-east-1", "metering_table_name": "records"} | params
     code = main(["--context", f"params={json.dumps(configured)}"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line[0] in "✓✗-"]

@@ -1,4 +1,4 @@
-"""Configurations that make a different stack, each beside the default."""
+"""Configurations that result in different stacks."""
 
 DOMAIN = {
     "name": "metering.example.com",

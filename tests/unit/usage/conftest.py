@@ -1,4 +1,4 @@
-"""What these tests share: the stub of the API, a CSV file, and the command line run in process."""
+"""Fixtures of these tests: the stub of the API, a CSV file, and the command line run in process."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ WriteCsv = Callable[..., Path]
 
 
 class Outcome:
-    """How a run ended."""
+    """Result of a run."""
 
     def __init__(self, result: Result) -> None:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Importer:
-    """The command line, given the stub's URL and asked for JSON."""
+    """The command line, with the stub's URL and ``--json``."""
 
     api: StubApi
 
@@ -76,7 +76,7 @@ def write_csv(tmp_path: Path) -> WriteCsv:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, which nobody waits for."""
+    """The pauses between attempts, which are recorded instead of waited for."""
     pauses: list[float] = []
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=pauses.append))
     return pauses
@@ -89,7 +89,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def age_journal(csv_path: Path, hours: float) -> None:
-    """Let time have passed since what the journal tells."""
+    """Make the journal's entries older."""
     path = csv_path.with_name(csv_path.name + ".imported.jsonl")
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     for entry in entries:

@@ -32,7 +32,7 @@ def billed(customer: str, created: int | str, **dimensions: int | str) -> Item:
 
 
 def answered(customer: str, created: int | str, reasons: dict[str, str], **dimensions: int | str) -> Item:
-    """Make a record that BatchMeterUsage answered; what ``reasons`` does not name was billed."""
+    """Build a record that BatchMeterUsage answered; what ``reasons`` does not name was billed."""
     results = [
         {"UsageRecord": usage_record(customer, name, value), "Status": reasons.get(name, "Success")}
         for name, value in dimensions.items()
@@ -49,7 +49,7 @@ def answered(customer: str, created: int | str, reasons: dict[str, str], **dimen
 
 
 def failed_with(name: str, customer: str, created: int | str, **dimensions: int | str) -> Item:
-    """Make a record whose BatchMeterUsage call ended with an exception, as the job stores that."""
+    """Build a record whose BatchMeterUsage call ended with an exception, as the job stores that."""
     error = json.dumps({"name": name, "$fault": "client"})
     return marked(pending(customer, created, **dimensions), error, has_failed=True)
 

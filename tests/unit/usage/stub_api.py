@@ -38,7 +38,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer instead of storing anything; no status hangs up without an answer."""
+    """A response without storing anything; without a status, the connection is closed."""
 
     status: int | None
     body: object = None
@@ -51,7 +51,7 @@ ALL_WELL = None
 
 @dataclass(frozen=True)
 class StoreBut:
-    """Store the records, then wait for whatever the test waits for, and answer something else."""
+    """Store the records, then wait as the test asks, and send another response."""
 
     answer: Answer = HANG_UP
     meanwhile: Callable[[], object] = lambda: None
@@ -82,7 +82,7 @@ class StubApi:
         self._server.server_close()
 
     def use_tls(self, folder: Path) -> None:
-        """Go on with TLS, and a certificate that nobody trusts."""
+        """Use TLS, with a certificate that clients do not trust."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
         now = datetime.now(UTC)
@@ -102,7 +102,7 @@ class StubApi:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def usage(self) -> list[tuple[str, str, int]]:
-        """All that is stored, as lines of the CSV file would say it, sorted."""
+        """All stored usage, as lines of the CSV file, sorted."""
         return sorted(
             (record["customerIdentifier"], dimension["dimension_name"], dimension["dimension_value"])
             for record in self.records

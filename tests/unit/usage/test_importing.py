@@ -60,7 +60,7 @@ def test_requests_are_signed_for_api_gateway(api: StubApi, importer: Importer, w
     authorization = request.headers["Authorization"]
     assert "/eu-west-1/execute-api/aws4_request" in authorization
     assert "SignedHeaders=content-type;host;idempotency-key;prefer;x-amz-date" in authorization
-    # Made again from what came over the wire, the signature is the same.
+    # The signature, computed again from the received request, is the same.
     again = AWSRequest(
         "POST",
         f"{api.url}/insertMeteringRecords",
@@ -152,7 +152,7 @@ def test_a_throttled_or_failing_api_is_asked_again_as_late_as_it_says(
     ]
     outcome = importer.run(write_csv("one,seats,1"))
 
-    # A date that far off is beyond patience.
+    # The program does not wait until that date.
     assert outcome.exit_code == 3
     assert len(waits) == 1
     assert waits[0] >= 7

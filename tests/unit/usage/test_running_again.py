@@ -427,7 +427,7 @@ class TestTheProgram:
         with program(path, api.url, stderr=theirs) as process:
             os.close(theirs)
             shown = b""
-            # The system tells the end of a terminal by an error.
+            # Linux reports the end of a terminal as an error.
             try:
                 while read := os.read(ours, 1_024):
                     shown += read

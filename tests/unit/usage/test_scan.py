@@ -27,7 +27,7 @@ WIDE = {f"{number:0>255}": 1 for number in range(25)}
 
 
 class Clock:
-    """A clock that only those who sleep move on."""
+    """A clock that only ``sleep`` advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -40,7 +40,7 @@ class Clock:
 
 
 class StubClient:
-    """Pages of a table, three for each segment, each of which costs as many units as it is told."""
+    """Pages of a table, three for each segment, which cost a given number of units."""
 
     def __init__(self, units: float = 1, before_page: Callable[[], None] = lambda: None) -> None:
         self.calls: list[tuple[int, int]] = []
@@ -134,7 +134,7 @@ def test_closed_after_a_page_the_readers_end_without_a_further_call() -> None:
     for reader in readers:
         reader.join()
 
-    # Calls under way come to their end, and none follows.
+    # Running calls finish, and no further call starts.
     assert len(client.calls) <= 1 + scan.SEGMENTS
 
 
