@@ -71,14 +71,19 @@ def _schema_problem(table: TableDescriptionTypeDef, name: str) -> str | None:
             f"The table {name} has the keys {_in_words(*keys)}, not {_in_words(PARTITION_KEY, SORT_KEY)}, so "
             "it is not the quickstart's. Correct params.metering_table_name."
         )
-    indexes = {index["IndexName"]: index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", [])}
-    if PENDING_INDEX_KEY[0] not in {key["AttributeName"] for key in indexes.get(PENDING_INDEX, [])}:
-        return (
-            f"The table {name} has no index {PENDING_INDEX} with the key {_in_words(PENDING_INDEX_KEY)}. "
-            "The quickstart's job finds pending records by it, so nothing would be billed. Create it, with "
-            "all attributes projected, or deploy the quickstart again."
-        )
-    return None
+    has_index = any(
+        index["IndexName"] == PENDING_INDEX
+        and PENDING_INDEX_KEY[0] in {key["AttributeName"] for key in index["KeySchema"]}
+        and index["Projection"].get("ProjectionType") == "ALL"
+        for index in table.get("GlobalSecondaryIndexes", [])
+    )
+    if has_index:
+        return None
+    return (
+        f"The table {name} has no index {PENDING_INDEX} with the key {_in_words(PENDING_INDEX_KEY)} and all "
+        "attributes projected. The quickstart's job finds pending records by it, so nothing would be billed. "
+        "Create it, or deploy the quickstart again."
+    )
 
 
 def _in_words(*keys: tuple[str, str]) -> str:

@@ -207,6 +207,12 @@ class TestTheMeteringTable:
 
         assert "has no index PendingMeteringRecordsIndex with the key metering_pending (S)" in problem()
 
+    def test_with_an_index_that_leaves_attributes_out(self) -> None:
+        (index,) = DEFINITION["GlobalSecondaryIndexes"]
+        create_table(GlobalSecondaryIndexes=[index | {"Projection": {"ProjectionType": "KEYS_ONLY"}}])
+
+        assert "and all attributes projected" in problem()
+
     def test_encrypted_with_a_customer_key_that_the_configuration_does_not_name(self) -> None:
         key_arn = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
         create_table(SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key_arn})
