@@ -25,7 +25,7 @@ async function call(method, path, { query = {}, payload, headers = {} } = {}) {
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   const body = payload === undefined ? undefined : JSON.stringify(payload);
   // With an Idempotency-Key it is safe to send a request again, also when its outcome is not known. Each attempt
-  // is signed anew: a signature is valid for five minutes, and retries may take longer.
+  // is signed again: a signature is valid for five minutes, and retries may take longer.
   for (let attempt = 1; ; attempt += 1) {
     const request = await signer.sign({
       method,

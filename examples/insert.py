@@ -90,7 +90,7 @@ class MeteringApi:
     def _send(
         self, method: str, path: str, body: str | None, headers: dict[str, str] | None
     ) -> urllib3.BaseHTTPResponse:
-        # Signed anew for each attempt: a signature is valid for five minutes, and retries may take longer.
+        # Signed again for each attempt: a signature is valid for five minutes, and retries may take longer.
         request = AWSRequest(method, self._url + path, data=body, headers=headers)
         request.headers["Content-Type"] = "application/json"
         SigV4Auth(self._credentials, "execute-api", self._region).add_auth(request)

@@ -7,7 +7,7 @@ set -euo pipefail
 : "${METERING_API_URL:?}" "${AWS_REGION:?}" "${AWS_ACCESS_KEY_ID:?}" "${AWS_SECRET_ACCESS_KEY:?}"
 
 call() {
-  # curl signs each retry anew, and waits as long as Retry-After says.
+  # curl signs each retry again, and waits as long as Retry-After says.
   curl --silent --show-error --fail-with-body --retry 5 \
     --aws-sigv4 "aws:amz:${AWS_REGION}:execute-api" --user "${AWS_ACCESS_KEY_ID}:${AWS_SECRET_ACCESS_KEY}" \
     ${AWS_SESSION_TOKEN:+--header "x-amz-security-token: ${AWS_SESSION_TOKEN}"} "$@"

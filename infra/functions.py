@@ -18,7 +18,7 @@ CUSTOMER = "{customerIdentifier+}"
 
 
 class Table(StrEnum):
-    """The tables; the value is the environment variable that tells a function the table's name."""
+    """The tables; the value is the environment variable with the table's name."""
 
     METERING = "METERING_TABLE_NAME"
     IDEMPOTENCY = "IDEMPOTENCY_TABLE_NAME"

@@ -425,7 +425,7 @@ def _resend_csv(path: Path, resend: Resend) -> str:
     journal = Journal.path_for(path)
     if journal.exists() and (not path.exists() or path.read_text(encoding="utf-8") != file.getvalue()):
         raise ReportError(
-            f"{path} was imported, as {journal.name} tells, and what has to be sent again is something else"
+            f"{path} was imported, as {journal.name} shows, and what has to be sent again is something else"
             " now. Keep both files, and give the new one a name of its own; it may hold usage that you have"
             " sent again already."
         )

@@ -54,7 +54,7 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
     rest_api : RestApi
         The API.
     authorization : Authorization
-        Decides what the detail of a 403 tells the caller to do.
+        Decides the advice in the detail of a 403.
     """
     for problem in _problems(authorization):
         document = problem_document(problem.status, problem.slug, problem.detail) | {

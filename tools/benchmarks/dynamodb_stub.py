@@ -90,7 +90,7 @@ class WriteLimits:
         self._index: _Partition | None = None
 
     def prepare(self, puts: Sequence[Item]) -> list[bool]:
-        """Charge the first half of a transaction; tell for each put whether its partition admits it."""
+        """Charge the first half of a transaction; return for each put whether its partition admits it."""
         now = self._clock()
         self._index = self._index or _Partition(now)
         is_indexed = ["metering_pending" in put["Item"] for put in puts]

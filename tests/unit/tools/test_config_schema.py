@@ -1,4 +1,4 @@
-"""The JSON Schema of cdk.context.json, beside what the app itself accepts."""
+"""The JSON Schema of cdk.context.json, compared with what the app accepts."""
 
 import json
 

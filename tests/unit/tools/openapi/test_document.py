@@ -1,4 +1,4 @@
-"""docs/openapi.json, and how its drift is told."""
+"""docs/openapi.json, and the report of its drift."""
 
 import json
 from pathlib import Path
