@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+from pydantic_core import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -109,12 +110,5 @@ def payload_hash(chunks: Iterable[Sequence[BuyerUsage]]) -> str:
     digest = hashlib.sha256()
     # Chunk by chunk, because the JSON of a whole request would take megabytes.
     for chunk in chunks:
-        entries = [
-            [
-                usage.customerIdentifier,
-                [[used.dimension_name, used.dimension_value] for used in usage.metered_dimensions],
-            ]
-            for usage in chunk
-        ]
-        digest.update(json.dumps(entries).encode())
+        digest.update(to_json(chunk))
     return digest.hexdigest()
