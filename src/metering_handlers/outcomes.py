@@ -102,7 +102,12 @@ def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
         The record as DynamoDB's low-level client returns it; attributes may be missing or of another type.
     """
     stored = item.get(METERING_RESPONSE)
-    answer = _parsed_answer(stored["S"]) if stored and "S" in stored else _Answer(as_json(stored))
+    if not stored:
+        answer = _NO_ANSWER
+    elif "S" in stored:
+        answer = _parsed_answer(stored["S"])
+    else:
+        answer = _Answer(as_json(stored))
     if item.get(METERING_PENDING) == IS_PENDING:
         default = _PENDING
         named: Mapping[str, Verdict] = {}
@@ -168,6 +173,9 @@ class _Answer:
             if not dimension or not status or self.of_dimensions.get(dimension) == _METERED:
                 continue
             self.of_dimensions[dimension] = _METERED if status == _SUCCESS else (RecordStatus.FAILED, status)
+
+
+_NO_ANSWER = _Answer(None)
 
 
 def _dimension_of(usage_record: Json) -> str | None:

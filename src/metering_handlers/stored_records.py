@@ -33,7 +33,7 @@ def shown(item: Item, outcome: Outcome) -> dict[str, Json]:
         table.CUSTOMER_IDENTIFIER: as_json(item[table.CUSTOMER_IDENTIFIER]),
         table.CREATE_TIMESTAMP: as_json(item[table.CREATE_TIMESTAMP]),
         table.DIMENSION_USAGE: [_usage(dimension) for dimension in outcome.dimensions],
-        "status": outcome.status.value,
+        "status": str(outcome.status),
         table.METERING_RESPONSE: outcome.metering_response,
     }
     if table.REQUEST_ID in item:
@@ -51,7 +51,7 @@ def _usage(outcome: DimensionOutcome) -> dict[str, Json]:
     usage: dict[str, Json] = {
         table.DIMENSION: outcome.dimension,
         table.VALUE: outcome.value,
-        "status": outcome.status.value,
+        "status": str(outcome.status),
     }
     if outcome.reason is not None:
         usage["reason"] = outcome.reason
