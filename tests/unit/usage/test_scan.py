@@ -138,6 +138,30 @@ def test_closed_after_a_page_the_readers_end_without_a_further_call() -> None:
     assert len(client.calls) <= 1 + scan.SEGMENTS
 
 
+def test_every_page_takes_units_before_it_is_read_and_gives_back_what_it_did_not_cost() -> None:
+    calls: list[object] = []
+
+    class NotedCapacity(ReadCapacity):
+        def take(self, sleep: Callable[[float], object]) -> None:
+            calls.append("take")
+            super().take(sleep)
+
+        def give_back(self, consumed_units: float) -> None:
+            calls.append(consumed_units)
+            super().give_back(consumed_units)
+
+    client = StubClient(units=7, before_page=lambda: calls.append("read"))
+
+    pages = list(read_pages(client, "t", None, NotedCapacity(UNBOUNDED)))  # type: ignore[arg-type]
+
+    assert calls.count("take") == calls.count("read") == calls.count(7) == len(pages)
+    assert all(
+        calls[:number].count("take") > calls[:number].count("read")
+        for number, call in enumerate(calls)
+        if call == "read"
+    )
+
+
 def test_no_more_units_are_consumed_than_allowed() -> None:
     clock = Clock()
     capacity = ReadCapacity(100, clock)
