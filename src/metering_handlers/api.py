@@ -17,10 +17,8 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from metering_handlers.dynamodb import is_retryable
+from metering_handlers.metering_table import UnavailableError
 from metering_handlers.problems import (
     MAX_LISTED_VIOLATIONS,
     ProblemError,
@@ -50,8 +48,7 @@ class MeteringResolver(APIGatewayRestResolver):
         self.exception_handler([UnicodeDecodeError, binascii.Error])(self._answer_undecodable_body)
         self.exception_handler(ProblemError)(self._answer)
         self.exception_handler(NotFoundError)(self._answer_not_found)
-        self.exception_handler(ClientError)(self._answer_client_error)
-        self.exception_handler([BotoConnectionError, HTTPClientError])(self._answer_unavailable)
+        self.exception_handler(UnavailableError)(self._answer_unavailable)
         self.exception_handler(Exception)(self._answer_unexpected)
 
     @property
@@ -110,12 +107,7 @@ class MeteringResolver(APIGatewayRestResolver):
         detail = "The API has no such path; correct it."
         return self._answer(ProblemError(HTTPStatus.NOT_FOUND, ProblemType.NOT_FOUND, detail))
 
-    def _answer_client_error(self, error: ClientError) -> Response[str]:
-        if is_retryable(error):
-            return self._answer_unavailable(error)
-        return self._answer_unexpected(error)
-
-    def _answer_unavailable(self, _: Exception) -> Response[str]:
+    def _answer_unavailable(self, _: UnavailableError) -> Response[str]:
         return self._answer(
             ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, cast
 
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.loaders import Loader
+from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
 
 READ_TIMEOUT_MS = 3_000
@@ -18,6 +21,9 @@ ANSWER_RESERVE_MS = 1_000
 """Reserved for rendering the response and logging."""
 ATTEMPT_BUDGET_MS = CONNECT_TIMEOUT_MS + READ_TIMEOUT_MS + ANSWER_RESERVE_MS
 """Longest time that a call to DynamoDB can take: none is started with less time left."""
+BACKOFF_BASE_MS = 25
+BACKOFF_CAP_MS = 500
+"""Short enough not to leave capacity idle when the last of many concurrent requests end."""
 
 THROTTLING_ERRORS = frozenset(
     {
@@ -29,29 +35,38 @@ THROTTLING_ERRORS = frozenset(
 )
 _RETRYABLE_ERRORS = THROTTLING_ERRORS | {"TransactionInProgressException"}
 _FIRST_SERVER_ERROR = 500
+NO_ANSWER_ERRORS = (BotoConnectionError, HTTPClientError, ResponseParserError)
+"""Errors after which it is unknown whether DynamoDB received and executed a call."""
 
 
-def is_retryable(error: ClientError) -> bool:
+def is_retryable(error: Exception) -> bool:
     """Return whether the same call may succeed later.
 
     Any 5xx counts: one that comes from in front of DynamoDB has no error code of DynamoDB's.
 
     Parameters
     ----------
-    error : ClientError
-        The response of DynamoDB.
+    error : Exception
+        Error of a call to DynamoDB.
     """
+    if not isinstance(error, ClientError):
+        return isinstance(error, NO_ANSWER_ERRORS)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return error.response["Error"]["Code"] in _RETRYABLE_ERRORS or status >= _FIRST_SERVER_ERROR
 
 
-def connect(*, max_attempts: int, max_connections: int) -> DynamoDBClient:
-    """Create a client from the function's environment; each attempt ends within ``ATTEMPT_BUDGET_MS``.
+def random_backoff_ms(attempt: int) -> float:
+    """Return a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
+    ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
+    # Not used for security: it only spreads retries.
+    return random.uniform(0, ceiling_ms)  # noqa: S311
+
+
+def connect(*, max_connections: int) -> DynamoDBClient:
+    """Create a client from the function's environment, without retries: a call ends in ``ATTEMPT_BUDGET_MS``.
 
     Parameters
     ----------
-    max_attempts : int
-        Attempts that the client makes for each call.
     max_connections : int
         Connections kept open, one for each concurrent call.
     """
@@ -61,7 +76,7 @@ def connect(*, max_attempts: int, max_connections: int) -> DynamoDBClient:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_MS / 1000,
         read_timeout=READ_TIMEOUT_MS / 1000,
-        retries={"mode": "standard", "total_max_attempts": max_attempts},
+        retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=max_connections,
         # Items are built from validated models; validating them again is a tenth of an insert's CPU.
         parameter_validation=False,

@@ -53,7 +53,7 @@ Prefer = Annotated[
 ]
 
 record_writer = RecordWriter(
-    client=dynamodb.connect(max_attempts=1, max_connections=WRITE_PARALLELISM),
+    client=dynamodb.connect(max_connections=WRITE_PARALLELISM),
     metering_table=settings.required("METERING_TABLE_NAME"),
     idempotency_table=settings.required("IDEMPOTENCY_TABLE_NAME"),
     remembered_hours=settings.required_int("IDEMPOTENCY_HOURS"),

@@ -32,9 +32,7 @@ from metering_handlers.problems import ProblemError, ProblemType, Violation
 QUERY_PARAMETERS = frozenset({"status", "from", "to", "order", "limit", "group_by", "next_token"})
 
 app = MeteringResolver()
-metering_table = MeteringTable(
-    settings.required("METERING_TABLE_NAME"), dynamodb.connect(max_attempts=3, max_connections=1)
-)
+metering_table = MeteringTable(settings.required("METERING_TABLE_NAME"), dynamodb.connect(max_connections=1))
 
 
 @app.get(
@@ -100,6 +98,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
             raise _bad_parameter(
                 "invalid_next_token", "lies outside from and to; keep them the same", "next_token"
             )
+    remaining_ms = app.lambda_context.get_remaining_time_in_millis
     batches = metering_table.query(
         customerIdentifier,
         oldest=oldest,
@@ -108,8 +107,8 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
         status=status,
         limit=None if group_by else limit,
         after_timestamp=after,
+        remaining_ms=remaining_ms,
     )
-    remaining_ms = app.lambda_context.get_remaining_time_in_millis
     if group_by:
         added = totals_of(batches, remaining_ms=remaining_ms)
         last, count = added.last_timestamp, added.totals.records

@@ -5,9 +5,13 @@ The quickstart owns the table: its attributes, and how its hourly job uses them,
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, NO_ANSWER_ERRORS, is_retryable, random_backoff_ms
 from metering_handlers.models import RecordStatus, SortOrder
 from metering_handlers.table_attributes import (
     CREATE_TIMESTAMP,
@@ -21,13 +25,14 @@ from metering_handlers.table_attributes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
         AttributeValueTypeDef,
         PutTypeDef,
         QueryInputTypeDef,
+        QueryOutputTypeDef,
     )
 
     from metering_handlers.models import BuyerUsage
@@ -86,6 +91,10 @@ def put_new(table_name: str, item: Item) -> PutTypeDef:
     }
 
 
+class UnavailableError(Exception):
+    """DynamoDB throttled or did not answer until too little time was left."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """One response of DynamoDB to a query.
@@ -110,7 +119,7 @@ class MeteringTable:
     name : str
         Name of the table.
     client : DynamoDBClient
-        Client that retries by itself.
+        Client without retries of its own: this class retries, within the function's remaining time.
     """
 
     def __init__(self, name: str, client: DynamoDBClient) -> None:
@@ -127,8 +136,11 @@ class MeteringTable:
         status: RecordStatus | None = None,
         limit: int | None = None,
         after_timestamp: str | None = None,
+        remaining_ms: Callable[[], int],
     ) -> Iterator[Batch]:
         """Read a customer's records, strongly consistent, with one call to DynamoDB for each batch.
+
+        If DynamoDB stops answering after the first batch, the batches end early: more items follow the last.
 
         Parameters
         ----------
@@ -146,7 +158,17 @@ class MeteringTable:
             the filter excludes.
         after_timestamp : str | None
             Sort key after which to start.
+        remaining_ms : Callable[[], int]
+            Returns the function's remaining time, in ms.
+
+        Raises
+        ------
+        UnavailableError
+            If DynamoDB did not answer the first call in time.
+        botocore.exceptions.ClientError
+            If DynamoDB refused for a reason that a retry does not change.
         """
+        is_first = True
         request = self._query_request(customer_identifier, oldest, newest, order, status)
         if limit is not None and status is None:
             request["Limit"] = limit
@@ -156,12 +178,32 @@ class MeteringTable:
                     CUSTOMER_IDENTIFIER: {"S": customer_identifier},
                     CREATE_TIMESTAMP: {"N": after_timestamp},
                 }
-            answer = self._client.query(**request)
+            try:
+                answer = self._read(request, remaining_ms)
+            except UnavailableError:
+                if is_first:
+                    raise
+                return
+            is_first = False
             last_key = answer.get("LastEvaluatedKey")
             after_timestamp = last_key[CREATE_TIMESTAMP]["N"] if last_key else None
             yield Batch(answer["Items"], after_timestamp)
             if after_timestamp is None:
                 return
+
+    def _read(self, request: QueryInputTypeDef, remaining_ms: Callable[[], int]) -> QueryOutputTypeDef:
+        attempt = 0
+        while True:
+            try:
+                return self._client.query(**request)
+            except (ClientError, *NO_ANSWER_ERRORS) as error:
+                if not is_retryable(error):
+                    raise
+                attempt += 1
+                delay_ms = random_backoff_ms(attempt)
+                if remaining_ms() - delay_ms < ATTEMPT_BUDGET_MS:
+                    raise UnavailableError from error
+            time.sleep(delay_ms / 1000)
 
     def _query_request(
         self,

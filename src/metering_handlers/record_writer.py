@@ -6,7 +6,6 @@ writes the rest, after a lost response, a crash, or a concurrent request with th
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 import uuid
@@ -15,11 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
-from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, THROTTLING_ERRORS, is_retryable
+from metering_handlers.dynamodb import (
+    ATTEMPT_BUDGET_MS,
+    NO_ANSWER_ERRORS,
+    THROTTLING_ERRORS,
+    is_retryable,
+    random_backoff_ms,
+)
 from metering_handlers.idempotency_table import Row, payload_hash
 from metering_handlers.metering_table import new_item, put_new, write_units
 
@@ -37,9 +40,6 @@ WRITE_PARALLELISM = 4
 """Concurrent transactions of one request."""
 STEPS_BEFORE_LEAPING = 4
 """Collisions of a customer's timestamps that advance by 1 ms; after them the step doubles each time."""
-BACKOFF_BASE_MS = 25
-BACKOFF_CAP_MS = 500
-"""Short enough not to leave capacity idle when the last of many concurrent requests end."""
 PARTITION_WRITE_UNITS = 1_000
 """Units per second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
 
@@ -275,7 +275,7 @@ class _Write:
                     raise
                 throttled = error.response["Error"]["Code"] in THROTTLING_ERRORS
                 outcome_unknown = outcome_unknown or not throttled
-            except (BotoConnectionError, HTTPClientError, ResponseParserError):
+            except NO_ANSWER_ERRORS:
                 # The token is kept, by which DynamoDB recognizes the repeat if the first attempt was written.
                 outcome_unknown = True
             else:
@@ -289,7 +289,7 @@ class _Write:
                 self._await_capacity(usages)
             else:
                 attempt += 1
-                self._sleep(_random_backoff_ms(attempt))
+                self._sleep(random_backoff_ms(attempt))
         self._count(throttled_chunks=int(throttled_attempts > 0))
         return None
 
@@ -336,7 +336,7 @@ class _Write:
         a random backoff as long as it keeps being throttled.
         """
         now = time.monotonic()
-        backoff_ms = _random_backoff_ms(self._throttled_in_a_row) if self._throttled_in_a_row else 0
+        backoff_ms = random_backoff_ms(self._throttled_in_a_row) if self._throttled_in_a_row else 0
         with self._lock:
             self._next_start = max(now, self._next_start) + _partition_seconds(usages) + backoff_ms / 1000
             start = self._next_start
@@ -359,13 +359,6 @@ def _divided(usages: Sequence[BuyerUsage]) -> list[Sequence[BuyerUsage]]:
     first_size = (len(usages) - 1) % chunk_size + 1
     rest = (usages[start : start + chunk_size] for start in range(first_size, len(usages), chunk_size))
     return [usages[:first_size], *rest]
-
-
-def _random_backoff_ms(attempt: int) -> float:
-    """Return a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
-    ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
-    # Not used for security: it only spreads retries.
-    return random.uniform(0, ceiling_ms)  # noqa: S311
 
 
 def _partition_seconds(usages: Sequence[BuyerUsage]) -> float:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from unittest.mock import Mock
 
 import pytest
@@ -10,6 +10,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from metering_handlers import list_metering_records
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api, buyer, usage
 from tests.unit.metering_responses import MARKED
 
@@ -92,12 +93,58 @@ def test_a_table_that_does_not_answer_in_time_is_a_503(
     api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(BaseClient, "_make_api_call", Mock(side_effect=error))
+    api.context.remaining_ms = ATTEMPT_BUDGET_MS
 
     answer = api.records("c")
 
     assert answer.status == 503
     assert answer.body["type"] == "urn:marketplace-metering:problem:unavailable"
     assert answer.headers["Retry-After"] == "5"
+
+
+def answer_in_pieces(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> list[str]:
+    """Let DynamoDB return one item for each query, or the error in its place; return the list of calls."""
+    calls: list[str] = []
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+    to_come = iter(errors)
+
+    def answer(client: BaseClient, operation: str, parameters: dict[str, object]) -> object:
+        calls.append(operation)
+        if (error := next(to_come, None)) is not None:
+            raise error
+        return call(client, operation, parameters | {"Limit": 1})
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    return calls
+
+
+def test_a_query_that_dynamodb_did_not_answer_is_repeated(
+    metered: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = timestamps(metered)
+    lost = ReadTimeoutError(endpoint_url="https://dynamodb")
+    queries = answer_in_pieces(monkeypatch, lost, None, lost, lost)
+
+    assert timestamps(metered) == expected
+    assert len(queries) == 3 + len(expected)
+
+
+@pytest.mark.parametrize("query", [{}, {"group_by": "dimension"}])
+def test_what_was_read_before_dynamodb_stopped_answering_is_answered_with_a_token(
+    metered: Api, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
+) -> None:
+    expected = len(timestamps(metered))
+    answer_in_pieces(monkeypatch, None, None, ReadTimeoutError(endpoint_url="https://dynamodb"))
+    metered.context.remaining_ms = ATTEMPT_BUDGET_MS
+
+    first = metered.records("c", **query)
+    rest = metered.records("c", **query, next_token=first.body["next_token"])
+
+    def count(body: dict[str, object]) -> object:
+        return body["records"] if "totals" in body else len(cast("list[object]", body["records"]))
+
+    assert (first.status, count(first.body), count(rest.body)) == (200, 2, expected - 2)
+    assert rest.body["next_token"] is None
 
 
 def test_a_customer_without_records_has_an_empty_list(api: Api) -> None:

@@ -240,7 +240,7 @@ def at_limit(
 
     def send() -> dict[str, float]:
         writer = RecordWriter(
-            client=dynamodb.connect(max_attempts=1, max_connections=WRITE_PARALLELISM),
+            client=dynamodb.connect(max_connections=WRITE_PARALLELISM),
             metering_table=os.environ["METERING_TABLE_NAME"],
             idempotency_table=os.environ["IDEMPOTENCY_TABLE_NAME"],
             remembered_hours=24,
