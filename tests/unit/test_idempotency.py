@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from metering_handlers import record_writer
 from tests.environment import IDEMPOTENCY_TABLE_NAME
 from tests.unit.lambda_calls import Answer, Api, buyer, usage
 
@@ -79,6 +80,18 @@ def test_another_payload_never_joins_a_key_however_many_chunks_it_has(
     assert api.insert_many(SEVERAL_CHUNKS, KEY).status == 422
 
     assert len(stored.all()) == 1
+
+
+def test_a_retry_that_is_divided_into_other_chunks_is_another_payload(
+    api: Api, stored: "StoredItems", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade, it does not have the chunks that the rows describe."""
+    api.insert_many(SEVERAL_CHUNKS, KEY)
+    monkeypatch.setattr(record_writer, "MAX_TRANSACTION_ACTIONS", 51)
+
+    assert api.insert_many(SEVERAL_CHUNKS, KEY).status == 422
+
+    assert len(stored.all()) == 300
 
 
 def test_the_same_entries_in_another_order_are_another_payload(api: Api) -> None:
