@@ -61,7 +61,7 @@ test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(TOOLS_READY) ##
 	$(PYTEST) tests/integration $(ARGS)
 
 bench: $(VENV_READY) ## Compare the functions' speed with that of the usual code; takes minutes
-	$(PYTHON) -m tools.benchmarks
+	$(PYTHON) -m tools.benchmarks $(ARGS)
 
 openapi: $(VENV_READY) ## Generate docs/openapi.json from the functions
 	$(PYTHON) -m tools.openapi write

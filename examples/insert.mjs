@@ -20,12 +20,12 @@ const signer = new SignatureV4({
   sha256: Sha256,
 });
 
-async function call(method, path, { query = {}, payload, headers = {} } = {}) {
+async function call(method, path, { query = {}, payload } = {}) {
   const url = new URL(METERING_API_URL.replace(/\/$/, "") + path);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   const body = payload === undefined ? undefined : JSON.stringify(payload);
-  // With an Idempotency-Key it is safe to send a request again, also when its outcome is not known. Each attempt
-  // is signed again: a signature is valid for five minutes, and retries may take longer.
+  // Since all entries have a transaction_id, it is safe to send a request again, also when its outcome is not
+  // known. Each attempt is signed again: a signature is valid for five minutes, and retries may take longer.
   for (let attempt = 1; ; attempt += 1) {
     const request = await signer.sign({
       method,
@@ -34,7 +34,7 @@ async function call(method, path, { query = {}, payload, headers = {} } = {}) {
       port: url.port ? Number(url.port) : undefined,
       path: url.pathname,
       query,
-      headers: { host: url.host, "content-type": "application/json", ...headers },
+      headers: { host: url.host, "content-type": "application/json" },
       body,
     });
     let answer;
@@ -55,21 +55,26 @@ async function call(method, path, { query = {}, payload, headers = {} } = {}) {
   }
 }
 
-const hour = process.argv[2] ?? new Date().toISOString().slice(0, 13);
-await call("POST", "/insertMeteringRecords", {
-  headers: { "idempotency-key": `usage-of-${hour}` },
+// An id for each buyer's hour: the usage is stored once, however often and in whatever company it is sent.
+const id = process.argv[2] ?? new Date().toISOString().slice(0, 13);
+const { duplicates = [] } = await call("POST", "/insertMeteringRecords", {
   payload: {
     buyers: [
       {
         customerIdentifier: "ExWoL3vTir2",
+        transaction_id: id,
         metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 10 }],
       },
       {
         customerIdentifier: "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
+        transaction_id: id,
         metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 3 }],
       },
     ],
   },
 });
+for (const { customerIdentifier, differs } of duplicates) {
+  if (differs) console.error(`${customerIdentifier}: other usage is stored under ${id}, and counts.`);
+}
 const { records } = await call("GET", "/listMeteringRecords/ExWoL3vTir2", { query: { status: "pending" } });
 console.log(JSON.stringify(records, null, 2));

@@ -13,12 +13,13 @@ call() {
     ${AWS_SESSION_TOKEN:+--header "x-amz-security-token: ${AWS_SESSION_TOKEN}"} "$@"
 }
 
-# One key for one hour's usage: curl may retry, and so may cron. It is written once.
-call "${METERING_API_URL%/}/insertMeteringRecords" \
-  --header 'Content-Type: application/json' --header "Idempotency-Key: usage-of-${1:-$(date -u +%Y-%m-%dT%H)}" \
-  --data '{"buyers":[
-    {"customerIdentifier":"ExWoL3vTir2","metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":10}]},
-    {"customerIdentifier":"arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345","metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":3}]}]}'
+# An id for each buyer's hour: curl may retry, and so may cron. The usage is stored once.
+id="${1:-$(date -u +%Y-%m-%dT%H)}"
+call "${METERING_API_URL%/}/insertMeteringRecords" --header 'Content-Type: application/json' --data '{"buyers":[
+  {"customerIdentifier":"ExWoL3vTir2", "transaction_id":"'"${id}"'",
+   "metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":10}]},
+  {"customerIdentifier":"arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345", "transaction_id":"'"${id}"'",
+   "metered_dimensions":[{"dimension_name":"metered_1_id","dimension_value":3}]}]}'
 echo
 call "${METERING_API_URL%/}/listMeteringRecords/ExWoL3vTir2?status=pending"
 echo

@@ -59,8 +59,8 @@ class BundlingError(RuntimeError):
     """The bundle could not be built; the message says why."""
 
 
-DIMENSIONS_FILE = "dimensions.json"
-"""File from which ``metering_handlers.known_dimensions`` reads the product's dimensions."""
+DIMENSIONS_FILE = Path("inserting", "dimensions.json")
+"""File in the package from which its module ``known_dimensions`` reads the product's dimensions."""
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,8 @@ class Config(_Params):
         Days for which logs are kept.
     idempotency_hours : int
         Hours for which an idempotency key is remembered; the API's contract is 24.
+    transaction_id_days : int
+        Days for which an entry's ``transaction_id`` is known, so that its usage is stored once.
     metering_table_kms_key_arn : str | None
         Customer managed key of the metering table, if it is encrypted with one.
     create_metering_table : bool
@@ -237,6 +239,9 @@ class Config(_Params):
         int,
         Field(strict=True, ge=24, le=720, description="a whole number of hours from 24 to 720 (30 days)"),
     ] = 24
+    transaction_id_days: Annotated[
+        int, Field(strict=True, ge=35, le=400, description="a whole number of days from 35 to 400")
+    ] = 90
     metering_table_kms_key_arn: Annotated[
         str | None,
         Field(

@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from infra.config import Authorization
+from metering_handlers.contract.problem_types import PROBLEM_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
     from infra.target_account import TargetAccount
+    from metering_handlers.contract.problem_types import ProblemType
 
 _TIMEOUT_SECONDS = (5, 35)
 """Connect and read timeouts: API Gateway itself gives up after 29 s."""
@@ -178,20 +180,22 @@ class Deployment:
                 f"{self.api_url} does not answer ({type(error).__name__}). Check the URL, DNS and proxies."
             ) from error
 
-    def list_records(self, path_identifier: str) -> list[object]:
+    def list_records(self, path_identifier: str, query: str = "") -> list[object]:
         """List a customer's records.
 
         Parameters
         ----------
         path_identifier : str
             The customer identifier, percent-encoded.
+        query : str
+            The query, with its question mark, percent-encoded.
 
         Raises
         ------
         FailedError
             If the answer is not a list of records.
         """
-        response = self.send("GET", f"/listMeteringRecords/{path_identifier}")
+        response = self.send("GET", f"/listMeteringRecords/{path_identifier}{query}")
         expect(response, HTTPStatus.OK)
         records = members(response).get("records")
         if not isinstance(records, list):
@@ -208,7 +212,7 @@ def members(response: requests.Response) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def expect(response: requests.Response, status: HTTPStatus, problem: str | None = None) -> None:
+def expect(response: requests.Response, status: HTTPStatus, problem: ProblemType | None = None) -> None:
     """Check the status and the problem type of an answer.
 
     Parameters
@@ -217,8 +221,8 @@ def expect(response: requests.Response, status: HTTPStatus, problem: str | None 
         The answer.
     status : HTTPStatus
         Expected status.
-    problem : str | None
-        Expected problem type, without its prefix; None if no problem is expected.
+    problem : ProblemType | None
+        Expected problem type; None if no problem is expected.
 
     Raises
     ------
@@ -232,8 +236,8 @@ def expect(response: requests.Response, status: HTTPStatus, problem: str | None 
         raise FailedError(
             f"The API answered {response.status_code} instead of {status.value}: {detail} {advice}".rstrip()
         )
-    is_problem = response.headers.get("Content-Type") == "application/problem+json"
-    if problem and not (is_problem and str(answer.get("type")).endswith(f":{problem}")):
+    is_problem = response.headers.get("Content-Type") == PROBLEM_JSON
+    if problem and not (is_problem and answer.get("type") == problem.uri):
         raise FailedError(
             f"The API answered {status.value}, but not with the problem {problem}. Is something else "
             "deployed at this URL? Deploy again (make deploy)."

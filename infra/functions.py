@@ -15,6 +15,9 @@ METRICS_NAMESPACE = "MarketplaceMetering"
 """CloudWatch namespace of the metrics that the functions emit."""
 CUSTOMER = "{customerIdentifier+}"
 """The path parameter. Greedy, because a License ARN has a slash."""
+PUT_ITEM = "dynamodb:PutItem"
+_BATCH_GET_ITEM = "dynamodb:BatchGetItem"
+_QUERY = "dynamodb:Query"
 
 
 class Table(StrEnum):
@@ -44,8 +47,8 @@ class FunctionSpec:
         Name in the dashboard's graphs.
     memory_mb : int
         Memory in MB, and with it the share of a CPU (1,769 MB is one).
-    table_actions : Mapping[Table, str]
-        The one IAM action that the function may do on each table.
+    table_actions : Mapping[Table, tuple[str, ...]]
+        The IAM actions that the function may do on each table.
     slow_seconds : float
         p99 duration in seconds above which the function's *Slow* alarm goes off.
     settings : Callable[[Config], Mapping[str, str]]
@@ -59,16 +62,21 @@ class FunctionSpec:
     description: str
     label: str
     memory_mb: int
-    table_actions: Mapping[Table, str]
+    table_actions: Mapping[Table, tuple[str, ...]]
     slow_seconds: float
     settings: Callable[[Config], Mapping[str, str]] = field(default=lambda _: {})
 
 
 def _insert_settings(config: Config) -> Mapping[str, str]:
-    return {"IDEMPOTENCY_HOURS": str(config.idempotency_hours)}
+    return {
+        "IDEMPOTENCY_HOURS": str(config.idempotency_hours),
+        "TRANSACTION_ID_DAYS": str(config.transaction_id_days),
+    }
 
 
-_INSERT_ACTIONS = {Table.METERING: "dynamodb:PutItem", Table.IDEMPOTENCY: "dynamodb:PutItem"}
+# TransactWriteItems needs the permissions of its actions, which are puts ("Using IAM with DynamoDB
+# transactions", Amazon DynamoDB Developer Guide).
+_INSERT_ACTIONS = {Table.METERING: (PUT_ITEM,), Table.IDEMPOTENCY: (PUT_ITEM, _BATCH_GET_ITEM)}
 
 FUNCTIONS = (
     FunctionSpec(
@@ -104,7 +112,7 @@ FUNCTIONS = (
         description="Lists a customer's records and whether they were billed.",
         label="list",
         memory_mb=512,
-        table_actions={Table.METERING: "dynamodb:Query"},
+        table_actions={Table.METERING: (_QUERY,), Table.IDEMPOTENCY: (_BATCH_GET_ITEM,)},
         slow_seconds=5,
     ),
 )

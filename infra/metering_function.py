@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.functions import METRICS_NAMESPACE
+from infra.functions import METRICS_NAMESPACE, PUT_ITEM, Table
 from infra.log_group import RetainedLogGroup
 
 if TYPE_CHECKING:
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
 
     from infra.config import Config
-    from infra.functions import FunctionSpec, Table
+    from infra.functions import FunctionSpec
 
 TIMEOUT = Duration.seconds(27)
 """2 s less than API Gateway's time-out, which includes cold starts.
 
 29 s is the default integration timeout (Amazon API Gateway Developer Guide, "Quotas"). The function's 503
-names the key to resume with; API Gateway's 504 does not.
+says what is stored and until when to resume; API Gateway's 504 cannot.
 """
-
-_READ_ACTION = "dynamodb:Query"
 
 
 class MeteringFunction(Construct):
@@ -88,9 +86,9 @@ class MeteringFunction(Construct):
                 **spec.settings(config),
             },
         )
-        for table, action in spec.table_actions.items():
-            # The grant methods of the table would allow the action on its indexes too.
-            self._allow([action], tables[table].table_arn)
+        for table, actions in spec.table_actions.items():
+            # The grant methods of the table would allow the actions on its indexes too.
+            self._allow([*actions], tables[table].table_arn)
         if config.metering_table_kms_key_arn:
             self._allow_key(config.metering_table_kms_key_arn)
         Validations.of(self).acknowledge(
@@ -110,7 +108,7 @@ class MeteringFunction(Construct):
     def _allow_key(self, key_arn: str) -> None:
         """Let the function use the metering table's key, through DynamoDB only."""
         actions = ["kms:Decrypt"]
-        if set(self.spec.table_actions.values()) != {_READ_ACTION}:
+        if PUT_ITEM in self.spec.table_actions[Table.METERING]:
             actions += ["kms:Encrypt", "kms:GenerateDataKey"]
         through_dynamodb = {"kms:ViaService": f"dynamodb.{Stack.of(self).region}.amazonaws.com"}
         self._allow(actions, key_arn, {"StringEquals": through_dynamodb})

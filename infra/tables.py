@@ -12,6 +12,7 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 
 from infra.metering_schema import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
+from metering_handlers.contract.attributes import DELETE_AFTER, ROW_ID
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -21,10 +22,10 @@ _RECOVERABLE = dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_
 
 
 class IdempotencyTable(dynamodb.Table):
-    """Table with one row for each chunk of a request that was written; rows expire.
+    """Table with a row for each entry with a ``transaction_id``, and for each written chunk of a request.
 
-    A new deployment of the stack finds it by its name: without its rows, the retry of a request that the
-    deleted stack has written would be billed again.
+    A new deployment of the stack finds it by its name: without its rows, usage that the deleted stack has
+    stored would be billed again when it is sent again.
 
     Parameters
     ----------
@@ -41,8 +42,8 @@ class IdempotencyTable(dynamodb.Table):
             scope,
             construct_id,
             table_name=table_name,
-            partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
-            time_to_live_attribute="expiration",
+            partition_key=dynamodb.Attribute(name=ROW_ID, type=dynamodb.AttributeType.STRING),
+            time_to_live_attribute=DELETE_AFTER,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             point_in_time_recovery_specification=_RECOVERABLE,
             encryption=dynamodb.TableEncryption.AWS_MANAGED,

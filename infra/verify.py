@@ -24,6 +24,7 @@ from infra.deployment import Deployment, FailedError, expect, members
 from infra.functions import FUNCTIONS, Table
 from infra.metering_table_check import metering_table_problem
 from infra.target_account import TargetAccount
+from metering_handlers.contract.problem_types import ProblemType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,22 +112,24 @@ def _check_permissions(deployment: Deployment) -> None:
     for spec in FUNCTIONS:
         name = deployment.physical_id("AWS::Lambda::Function", f"{spec.name}Function")
         role = session.client("lambda").get_function_configuration(FunctionName=name)["Role"]
-        for table, action in spec.table_actions.items():
-            (result,) = session.client("iam").simulate_principal_policy(
-                PolicySourceArn=role, ActionNames=[action], ResourceArns=[arns[table]]
+        for table, actions in spec.table_actions.items():
+            results = session.client("iam").simulate_principal_policy(
+                PolicySourceArn=role, ActionNames=[*actions], ResourceArns=[arns[table]]
             )["EvaluationResults"]
-            if result["EvalDecision"] != "allowed":
-                raise FailedError(
-                    f"{role} may not do {action} on {arns[table]} ({result['EvalDecision']}). Deploy again "
-                    "(make deploy); if that does not help, ask who sets your organization's policies."
-                )
+            for result in results:
+                if result["EvalDecision"] != "allowed":
+                    raise FailedError(
+                        f"{role} may not do {result['EvalActionName']} on {arns[table]} "
+                        f"({result['EvalDecision']}). Deploy again (make deploy); if that does not help, ask "
+                        "who sets your organization's policies."
+                    )
 
 
 def _check_unauthorized_call(deployment: Deployment) -> None:
     if deployment.target.config.authorization is Authorization.NONE:
         raise SkippedError('params.authorization is "NONE": the network decides who may call.')
     response = deployment.send("GET", f"/listMeteringRecords/{_new_customer()}", authorized=False)
-    expect(response, HTTPStatus.FORBIDDEN, "forbidden")
+    expect(response, HTTPStatus.FORBIDDEN, ProblemType.FORBIDDEN)
 
 
 def _check_list(deployment: Deployment) -> None:
@@ -147,7 +150,8 @@ def _check_bad_bodies(deployment: Deployment) -> None:
         (f"/insertMeteringRecord/{customer}", entry),
         ("/insertMeteringRecords", {"buyers": [{"customerIdentifier": customer, **entry}]}),
     ):
-        expect(deployment.send("POST", path, payload), HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request")
+        response = deployment.send("POST", path, payload)
+        expect(response, HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST)
     if deployment.list_records(customer):
         raise FailedError("An insert was refused, and yet it wrote a record; report this.")
 
@@ -158,7 +162,7 @@ def _check_log(deployment: Deployment) -> None:
             f'params.log_level is "{deployment.target.config.log_level}": requests leave no line.'
         )
     response = deployment.send("POST", f"/insertMeteringRecord/{_new_customer()}", {"metered_dimensions": []})
-    expect(response, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request")
+    expect(response, HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST)
     request_id = str(members(response).get("instance"))
     group = deployment.physical_id("AWS::Logs::LogGroup", "InsertMeteringRecordLogs")
     search = deployment.target.session.client("logs").get_paginator("filter_log_events")
@@ -239,17 +243,20 @@ def _check_insert(deployment: Deployment) -> None:
     if not deployment.target.config.create_metering_table:
         raise SkippedError("A real record would be billed; this is for sandboxes (create_metering_table).")
     customer = _new_customer()
+    path, key = f"/insertMeteringRecord/{customer}", {"Idempotency-Key": customer}
     dimension = next(iter(deployment.target.config.dimensions), "verify")
-    payload = {"metered_dimensions": [{"dimension_name": dimension, "dimension_value": 1}]}
-    for replayed in (None, "true"):
-        response = deployment.send(
-            "POST", f"/insertMeteringRecord/{customer}", payload, {"Idempotency-Key": customer}
-        )
+    usage = {"metered_dimensions": [{"dimension_name": dimension, "dimension_value": 1}]}
+    payload = {"transaction_id": customer} | usage
+    first, by_key, by_id = (deployment.send("POST", path, payload, headers) for headers in (key, key, {}))
+    for response in (first, by_key, by_id):
         expect(response, HTTPStatus.OK)
-        if response.headers.get("Idempotent-Replayed") != replayed:
-            raise FailedError("The second of two equal inserts did not answer as a replay; report this.")
-    if len(deployment.list_records(customer)) != 1:
-        raise FailedError("An insert and its repeat did not result in one record; report this.")
+    if by_key.headers.get("Idempotent-Replayed") != "true":
+        raise FailedError("A repeat with the same Idempotency-Key did not answer as a replay; report this.")
+    if "duplicates" in members(first) or "duplicates" not in members(by_id):
+        raise FailedError("A repeat with the same transaction_id did not name the duplicate; report this.")
+    stored = deployment.list_records(customer)
+    if len(stored) != 1 or deployment.list_records(customer, f"?transaction_id={customer}") != stored:
+        raise FailedError("An insert and its repeats did not result in one record; report this.")
 
 
 _CHECKS: tuple[tuple[str, Callable[[Deployment], None]], ...] = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from metering_handlers.outcomes import UNKNOWN, UNPROCESSED
+from metering_handlers.listing.outcomes import UNKNOWN, UNPROCESSED
 from usage.usage_file import HEADER, UsageLine
 
 if TYPE_CHECKING:
@@ -41,11 +41,13 @@ REFUSED = {
 
 DOUBTFUL = {
     "DuplicateRecord": "AWS has billed another quantity of this dimension for the same hour, and that may"
-    " include this record. Look before you send it again.",
-    UNKNOWN: "The record does not say why. Look what AWS has billed before you send it again.",
+    " include this record. Check what AWS billed before you send it again.",
+    UNKNOWN: "Nothing in the record says that AWS billed it, or why not. Check what AWS billed before you"
+    " send it again.",
 }
 _ANY_OTHER = (
-    "The connection or AWS failed on the way, and AWS may have billed it. Look before you send it again."
+    "The connection or AWS failed on the way, and AWS may have billed it. Check what AWS billed before you"
+    " send it again."
 )
 
 

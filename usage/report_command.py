@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from metering_handlers.models import EPOCH, Instant, RecordStatus
+from metering_handlers.contract.queries import EPOCH, Instant, RecordStatus
 from usage.failures import Resend, advice, is_doubtful, to_resend, write_usage_file
 from usage.journal import Journal
 from usage.report import Report, TimeRange

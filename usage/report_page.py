@@ -10,8 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from metering_handlers.models import EPOCH, RecordStatus
-from metering_handlers.totals import Total
+from metering_handlers.contract.queries import EPOCH, RecordStatus
+from metering_handlers.listing.totals import Total
 from usage.failures import advice
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from metering_handlers.table_attributes import CUSTOMER_IDENTIFIER
+from metering_handlers.contract.attributes import CUSTOMER_IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ScanOutputTypeDef,
     )
 
-    from metering_handlers.metering_table import Item
+    from metering_handlers.listing.query import Item
 
     Page = QueryOutputTypeDef | ScanOutputTypeDef
     Fetch = Callable[["Item | None"], Page]

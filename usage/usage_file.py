@@ -1,4 +1,4 @@
-"""The CSV file: validate its lines, group them into records, and divide these into bulk requests."""
+"""The CSV file: validate and add up its lines, and divide the customers' records into bulk requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
-from metering_handlers.models import MAX_DIMENSIONS, CustomerIdentifier, DimensionName, Quantity
+from metering_handlers.contract.identifiers import CustomerIdentifier, DimensionName, Quantity  # noqa: TC001 - pydantic needs them
+from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ MAX_PART_RECORDS = 1_000
 MAX_PART_BYTES = 1_000_000
 """Bytes of a request body: far below Lambda's 6 MB, even when escaped in the proxy event."""
 
+_SPLIT = "split the file, and import the rest an hour later"
 _DELIMITERS = ",;\t"
 _ACCOUNT_ID_DIGITS = 12
 
@@ -99,7 +101,7 @@ class Part:
     body : bytes
         JSON body.
     records : int
-        Number of records.
+        Number of records that it becomes: one for each customer.
     lines : tuple of int
         Numbers of the lines in it, ascending.
     """
@@ -142,9 +144,19 @@ class _Record:
     dimensions: dict[str, int] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
 
-    def add(self, number: int, line: UsageLine) -> None:
-        self.dimensions[line.dimension_name] = line.dimension_value
+    def add(self, number: int, line: UsageLine) -> BadLine | None:
+        """Add a line's usage; return the error if AWS would refuse all of the customer's usage for it."""
+        name = line.dimension_name
+        total = self.dimensions.get(name, 0) + line.dimension_value
+        if name not in self.dimensions and len(self.dimensions) == MAX_DIMENSIONS:
+            detail = f"AWS takes {MAX_DIMENSIONS} dimensions of a customer an hour: {_SPLIT}"
+            return BadLine(number, "dimension_name", detail)
+        if total > MAX_QUANTITY:
+            detail = f"AWS takes {MAX_QUANTITY} of a customer's dimension an hour: {_SPLIT}"
+            return BadLine(number, "dimension_value", detail)
+        self.dimensions[name] = total
         self.lines.append(number)
+        return None
 
     def json(self) -> bytes:
         entry = {
@@ -174,7 +186,8 @@ def read_usage_file(path: Path) -> UsageFile:
     Raises
     ------
     BadLinesError
-        If a line breaks a rule of the API or cannot be parsed.
+        If a line breaks a rule of the API or cannot be parsed, or a customer has more usage than AWS takes in
+        an hour.
     OSError
         If the file cannot be read.
     """
@@ -255,25 +268,21 @@ def _detail(error: ErrorDetails) -> str:
     return f"{given!r}: {rule}"
 
 
-def _records(lines: Iterable[tuple[int, UsageLine]]) -> list[_Record]:
-    """Group each customer's lines into records with distinct dimensions, and no more than the API accepts.
+def _records(lines: Iterable[tuple[int, UsageLine]]) -> Iterable[_Record]:
+    """Add up each customer's lines, as the API does with the entries of one request.
 
-    The n-th line of a customer for one dimension is put into the customer's n-th series of records, so that
-    every quantity is stored separately; the hourly job adds up across records.
+    The hourly job sends all of a customer's pending usage in one call, whatever requests it came in. The
+    limits of that call are therefore the whole file's.
     """
-    records: list[_Record] = []
-    occurrences: dict[tuple[str, str], int] = {}
-    open_records: dict[tuple[str, int], _Record] = {}
+    records: dict[str, _Record] = {}
+    bad_lines: list[BadLine] = []
     for number, line in lines:
         customer = line.customerIdentifier
-        occurrence = occurrences.get((customer, line.dimension_name), 0)
-        occurrences[customer, line.dimension_name] = occurrence + 1
-        record = open_records.get((customer, occurrence))
-        if record is None or len(record.dimensions) == MAX_DIMENSIONS:
-            record = open_records[customer, occurrence] = _Record(customer)
-            records.append(record)
-        record.add(number, line)
-    return records
+        if (bad_line := records.setdefault(customer, _Record(customer)).add(number, line)) is not None:
+            bad_lines.append(bad_line)
+    if bad_lines:
+        raise BadLinesError(bad_lines)
+    return records.values()
 
 
 def _parts(records: Iterable[_Record]) -> tuple[Part, ...]:

@@ -11,14 +11,13 @@ from constructs import Construct
 
 from infra.api.gateway_responses import problem_document
 from infra.local_cloud import is_local_cloud
+from metering_handlers.contract.problem_types import ProblemType
 
 if TYPE_CHECKING:
     from infra.config import Throttle
 
 _WINDOW_SECONDS = 60
 """Period in which AWS WAF counts requests of an address; the shortest one ("Rate-based rule settings")."""
-
-_TOO_MANY_REQUESTS = "too-many-requests"
 
 _BLOCK = "block"
 _COUNT = "count"
@@ -76,7 +75,7 @@ class Firewall(Construct):
         limit = throttle.rate_per_second * _WINDOW_SECONDS + throttle.burst
         problem = problem_document(
             429,
-            _TOO_MANY_REQUESTS,
+            ProblemType.TOO_MANY_REQUESTS,
             f"This address sent more than {limit} requests in {_WINDOW_SECONDS} seconds. "
             "Slow down, and send the request again.",
         )
@@ -88,7 +87,7 @@ class Firewall(Construct):
             # The name is a dimension of the metrics of all rules: deployments must not share it.
             visibility_config=_visibility(Stack.of(self).stack_name),
             custom_response_bodies={
-                _TOO_MANY_REQUESTS: wafv2.CfnWebACL.CustomResponseBodyProperty(
+                ProblemType.TOO_MANY_REQUESTS: wafv2.CfnWebACL.CustomResponseBodyProperty(
                     content_type="APPLICATION_JSON", content=json.dumps(problem)
                 )
             },
@@ -124,7 +123,7 @@ def _too_many_requests() -> wafv2.CfnWebACL.BlockActionProperty:
     return wafv2.CfnWebACL.BlockActionProperty(
         custom_response=wafv2.CfnWebACL.CustomResponseProperty(
             response_code=429,
-            custom_response_body_key=_TOO_MANY_REQUESTS,
+            custom_response_body_key=ProblemType.TOO_MANY_REQUESTS,
             response_headers=[
                 # After that time, the excess requests are no longer in the window.
                 wafv2.CfnWebACL.CustomHTTPHeaderProperty(name="Retry-After", value=str(_WINDOW_SECONDS))

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aws_cdk import aws_apigateway as apigateway
 
 from infra.config import Authorization
+from metering_handlers.contract.problem_types import PROBLEM_JSON, SAFE_REPEAT, ProblemType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PROBLEM_JSON = "application/problem+json"
 _RETRY_AFTER_SECONDS = 5
-_KEY_RESUMES = (
-    "If you sent no Idempotency-Key, repeat the request with instance as its Idempotency-Key: "
-    "what is in is not written again."
-)
 
 
 @dataclass(frozen=True)
@@ -31,8 +27,8 @@ class _Problem:
         Type of the gateway response.
     status : int | None
         The HTTP status; None keeps the one that API Gateway chose.
-    slug : str
-        The problem's stable name.
+    problem_type : ProblemType
+        Type of the problem.
     detail : str
         What to do.
     headers : Mapping[str, str]
@@ -41,9 +37,9 @@ class _Problem:
 
     response_type: apigateway.ResponseType
     status: int | None
-    slug: str
+    problem_type: ProblemType
     detail: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authorization) -> None:
@@ -57,39 +53,34 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
         Decides the advice in the detail of a 403.
     """
     for problem in _problems(authorization):
-        document = problem_document(problem.status, problem.slug, problem.detail) | {
+        document = problem_document(problem.status, problem.problem_type, problem.detail) | {
             "instance": "$context.extendedRequestId"
         }
         rest_api.add_gateway_response(
             problem.response_type.response_type.title().replace("_", ""),
             type=problem.response_type,
             status_code=None if problem.status is None else str(problem.status),
-            response_headers={"Content-Type": f"'{_PROBLEM_JSON}'"}
+            response_headers={"Content-Type": f"'{PROBLEM_JSON}'"}
             | {name: f"'{value}'" for name, value in problem.headers.items()},
             templates={"application/json": json.dumps(document)},
         )
 
 
-def problem_document(status: int | None, slug: str, detail: str) -> dict[str, str | int]:
-    """Return the members of a problem (RFC 9457) without ``instance``.
+def problem_document(status: int | None, problem_type: ProblemType, detail: str) -> dict[str, str | int]:
+    """Return the members of a problem (RFC 9457) without ``instance``, in the order in which they are sent.
 
     Parameters
     ----------
     status : int | None
         The HTTP status, if it is known.
-    slug : str
-        The problem's stable name; its title follows from it.
+    problem_type : ProblemType
+        Type of the problem.
     detail : str
         What to do.
-
-    Returns
-    -------
-    dict[str, str | int]
-        The members, in the order in which they are sent.
     """
     return {
-        "type": f"urn:marketplace-metering:problem:{slug}",
-        "title": slug.replace("-", " ").capitalize(),
+        "type": problem_type.uri,
+        "title": problem_type.summary,
         **({} if status is None else {"status": status}),
         "detail": detail,
     }
@@ -103,8 +94,6 @@ def _problems(authorization: Authorization) -> list[_Problem]:
         Authorization.API_KEY: "Send a valid API key in the header x-api-key.",
         Authorization.NONE: "The API may be called from certain networks only.",
     }[authorization]
-    wrong_path = "The API has no such path; correct it."
-    retry = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return [
         # What has no response type of its own: an Authorization header that is no signature (403), or a
         # body between Lambda's 6 MB and API Gateway's 10 MB, which Lambda refuses (413; "Lambda quotas",
@@ -112,50 +101,69 @@ def _problems(authorization: Authorization) -> list[_Problem]:
         _Problem(
             kind.DEFAULT_4_XX,
             None,
-            "request-refused",
+            ProblemType.REQUEST_REFUSED,
             "API Gateway refused the request; nothing was written. The HTTP status says why. 403: the "
             "authorization was not accepted. 413: the body is larger than 6 MB; split the request.",
-            {},
         ),
-        _Problem(kind.BAD_REQUEST_PARAMETERS, 400, "bad-request", "A parameter of the path is missing.", {}),
-        _Problem(kind.BAD_REQUEST_BODY, 400, "bad-request", "The body could not be read.", {}),
-        _Problem(kind.ACCESS_DENIED, 403, "forbidden", forbidden, {}),
-        _Problem(kind.EXPIRED_TOKEN, 403, "forbidden", forbidden, {}),
-        _Problem(kind.INVALID_API_KEY, 403, "forbidden", forbidden, {}),
-        _Problem(kind.INVALID_SIGNATURE, 403, "forbidden", forbidden, {}),
         _Problem(
-            kind.MISSING_AUTHENTICATION_TOKEN, 403, "forbidden", f"{forbidden} Or the path is wrong.", {}
+            kind.BAD_REQUEST_PARAMETERS, 400, ProblemType.BAD_REQUEST, "A parameter of the path is missing."
         ),
-        _Problem(kind.UNAUTHORIZED, 403, "forbidden", forbidden, {}),
-        _Problem(kind.WAF_FILTERED, 403, "forbidden", "The firewall has refused the request.", {}),
-        _Problem(kind.RESOURCE_NOT_FOUND, 404, "not-found", wrong_path, {}),
+        _Problem(kind.BAD_REQUEST_BODY, 400, ProblemType.BAD_REQUEST, "The body could not be read."),
+        *(
+            _Problem(response_type, 403, ProblemType.FORBIDDEN, forbidden)
+            for response_type in (
+                *(kind.ACCESS_DENIED, kind.EXPIRED_TOKEN, kind.INVALID_API_KEY),
+                *(kind.INVALID_SIGNATURE, kind.UNAUTHORIZED),
+            )
+        ),
+        _Problem(
+            kind.MISSING_AUTHENTICATION_TOKEN,
+            403,
+            ProblemType.FORBIDDEN,
+            f"{forbidden} Or the path is wrong.",
+        ),
+        _Problem(kind.WAF_FILTERED, 403, ProblemType.FORBIDDEN, "The firewall has refused the request."),
+        _Problem(
+            kind.RESOURCE_NOT_FOUND, 404, ProblemType.NOT_FOUND, "The API has no such path; correct it."
+        ),
         _Problem(
             kind.REQUEST_TOO_LARGE,
             413,
-            "payload-too-large",
+            ProblemType.PAYLOAD_TOO_LARGE,
             "Split the request: its body must stay below 6 MB.",
-            {},
         ),
         _Problem(
             kind.UNSUPPORTED_MEDIA_TYPE,
             415,
-            "unsupported-media-type",
+            ProblemType.UNSUPPORTED_MEDIA_TYPE,
             "Send JSON, with Content-Type: application/json.",
-            {},
         ),
-        _Problem(kind.THROTTLED, 429, "too-many-requests", "Slow down, and send the request again.", retry),
         _Problem(
-            kind.QUOTA_EXCEEDED, 429, "too-many-requests", "The API key's quota for today is used up.", {}
+            kind.THROTTLED,
+            429,
+            ProblemType.TOO_MANY_REQUESTS,
+            "Slow down, and send the request again.",
+            {"Retry-After": str(_RETRY_AFTER_SECONDS)},
         ),
-        _Problem(kind.DEFAULT_5_XX, 500, "internal-error", f"Something went wrong. {_KEY_RESUMES}", {}),
         _Problem(
-            kind.INTEGRATION_FAILURE, 502, "internal-error", f"The function has failed. {_KEY_RESUMES}", retry
+            kind.QUOTA_EXCEEDED,
+            429,
+            ProblemType.TOO_MANY_REQUESTS,
+            "The API key's quota for today is used up.",
+        ),
+        # Without Retry-After: clients obey it by themselves, and an insert without a key or ids is not safe
+        # to repeat as it was sent.
+        _Problem(kind.DEFAULT_5_XX, 500, ProblemType.INTERNAL_ERROR, f"Something went wrong. {SAFE_REPEAT}"),
+        _Problem(
+            kind.INTEGRATION_FAILURE,
+            502,
+            ProblemType.INTERNAL_ERROR,
+            f"The function has failed. {SAFE_REPEAT}",
         ),
         _Problem(
             kind.INTEGRATION_TIMEOUT,
             504,
-            "gateway-timeout",
-            f"The function did not answer in time. {_KEY_RESUMES}",
-            retry,
+            ProblemType.GATEWAY_TIMEOUT,
+            f"The function did not answer in time. {SAFE_REPEAT}",
         ),
     ]

@@ -107,7 +107,7 @@ def _api_alarms(
         "IncompleteRequests",
         incomplete,
         0,
-        "A request was answered before all of its records were in; its caller has to resume it.",
+        "A request was answered before all of its usage was stored; its caller has to resume it.",
     )
     for function in functions:
         spec = function.spec

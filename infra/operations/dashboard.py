@@ -120,10 +120,11 @@ def create_dashboard(
         ],
         [
             _graph(
-                "Requests that were repeated or cut short",
+                "Repeats, and requests cut short",
                 [
-                    count_of(scope, "Replays", "replays: nothing was written twice"),
-                    count_of(scope, "IncompleteRequests", "incomplete: the caller has to resume"),
+                    count_of(scope, "Replays", "requests answered as before, by their key"),
+                    count_of(scope, "Duplicates", "entries skipped, because their id is known"),
+                    count_of(scope, "IncompleteRequests", "incomplete requests: the caller has to resume"),
                 ],
                 width=_THIRD,
             ),
@@ -135,7 +136,7 @@ def create_dashboard(
                         for name, function in labelled.items()
                     ),
                     count_of(scope, "ThrottledChunks", "chunks that DynamoDB throttled"),
-                    count_of(scope, "SlotsMoved", "records moved by a millisecond"),
+                    count_of(scope, "SlotsMoved", "records whose timestamp was taken"),
                 ],
                 width=_THIRD,
             ),

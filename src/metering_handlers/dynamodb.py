@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, cast
+import time
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import botocore.session
 from botocore.config import Config
@@ -13,7 +14,11 @@ from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
 
 READ_TIMEOUT_MS = 3_000
 CONNECT_TIMEOUT_MS = 1_000
@@ -37,6 +42,10 @@ _RETRYABLE_ERRORS = THROTTLING_ERRORS | {"TransactionInProgressException"}
 _FIRST_SERVER_ERROR = 500
 NO_ANSWER_ERRORS = (BotoConnectionError, HTTPClientError, ResponseParserError)
 """Errors after which it is unknown whether DynamoDB received and executed a call."""
+
+
+class UnavailableError(Exception):
+    """DynamoDB throttled or did not answer until too little time was left."""
 
 
 def is_retryable(error: Exception) -> bool:
@@ -91,3 +100,27 @@ class _DynamoDBLoader(Loader):
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the base class's signature
         return ["dynamodb"]
+
+
+def repeat_read(read: Callable[[], T], remaining_ms: Callable[[], int]) -> T:
+    """Call DynamoDB until it answers, as long as there is time for one more attempt.
+
+    Raises
+    ------
+    UnavailableError
+        If it did not answer in time.
+    botocore.exceptions.ClientError
+        If it refused for a reason that a retry does not change.
+    """
+    attempt = 0
+    while True:
+        try:
+            return read()
+        except (ClientError, *NO_ANSWER_ERRORS) as error:
+            if not is_retryable(error):
+                raise
+            attempt += 1
+            delay_ms = random_backoff_ms(attempt)
+            if remaining_ms() - delay_ms < ATTEMPT_BUDGET_MS:
+                raise UnavailableError from error
+        time.sleep(delay_ms / 1000)

@@ -7,26 +7,42 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body
 
-from metering_handlers.api import MeteringResolver, lambda_handler_of
-from metering_handlers.insertion import IdempotencyKey, Prefer, insert
-from metering_handlers.models import BulkUsage
+from metering_handlers.contract.requests import BulkUsage
+from metering_handlers.http.resolver import lambda_handler_of
+from metering_handlers.inserting.insertion import (
+    DryRunQuery,
+    IdempotencyKeyHeader,
+    PreferHeader,
+    insert,
+    insert_resolver,
+)
 
-app = MeteringResolver()
+app = insert_resolver()
 
 
 @app.post(
     "/insertMeteringRecords",
     operation_id="insertMeteringRecords",
     summary="Insert many customers' usage",
-    description="Stores one record for each entry of `buyers`, in their order; a customer may have several. "
-    "A partially completed request is answered 503, with the key to resume it.",
+    description="Stores the entries of `buyers`, those of one customer added up. A partially completed "
+    "request is answered 503, which says how to complete it.",
     tags=["Inserting"],
 )
 def insert_metering_records(
-    usage: Annotated[BulkUsage, Body()], idempotency_key: IdempotencyKey = None, prefer: Prefer = None
+    usage: Annotated[BulkUsage, Body()],
+    idempotency_key: IdempotencyKeyHeader = None,
+    prefer: PreferHeader = None,
+    dry_run: DryRunQuery = False,
 ) -> Response[str]:
-    """Store one record for each entry of ``buyers``."""
-    return insert(app, usage.buyers, idempotency_key, prefer)
+    """Store the entries of ``buyers``."""
+    return insert(
+        app,
+        usage.buyers,
+        at="/buyers/{index}",
+        idempotency_key=idempotency_key,
+        prefer=prefer,
+        dry_run=dry_run,
+    )
 
 
 lambda_handler = lambda_handler_of(app)

@@ -3,8 +3,7 @@
 from metering_handlers import startup  # isort: skip - has to come first
 
 import json
-from decimal import Decimal
-from http import HTTPStatus
+from collections.abc import Collection, Iterable
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
@@ -12,27 +11,31 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.metrics import MetricUnit
 
 from metering_handlers import dynamodb, settings
-from metering_handlers import next_token as tokens
-from metering_handlers.api import JSON_MEDIA_TYPE, MeteringResolver, lambda_handler_of, logger, metrics
-from metering_handlers.listing import page_of, totals_of
-from metering_handlers.metering_table import MeteringTable
-from metering_handlers.models import (
-    DEFAULT_PAGE_SIZE,
-    MAX_NEXT_TOKEN_LENGTH,
-    MAX_PAGE_SIZE,
+from metering_handlers.contract.identifiers import PathCustomerIdentifier, TransactionId
+from metering_handlers.contract.limits import DEFAULT_PAGE_SIZE, MAX_NEXT_TOKEN_LENGTH, MAX_PAGE_SIZE
+from metering_handlers.contract.queries import (
     NOT_WITH_GROUP_BY,
+    NOT_WITH_TRANSACTION_ID,
     GroupBy,
     Instant,
-    PathCustomerIdentifier,
     RecordStatus,
     SortOrder,
 )
-from metering_handlers.problems import ProblemError, ProblemType, Violation
+from metering_handlers.http.problems import bad_parameter
+from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
+from metering_handlers.http.resolver import MeteringResolver, lambda_handler_of, logger, metrics
+from metering_handlers.inserting.rows import EntryRow, entry_row_id, read_rows
+from metering_handlers.listing import next_token as tokens
+from metering_handlers.listing.pages import page_of
+from metering_handlers.listing.query import Batch, MeteringTable
+from metering_handlers.listing.totals import totals_of
 
-QUERY_PARAMETERS = frozenset({"status", "from", "to", "order", "limit", "group_by", "next_token"})
+QUERY_PARAMETERS = {*NOT_WITH_TRANSACTION_ID, "transaction_id"}
 
-app = MeteringResolver()
-metering_table = MeteringTable(settings.required("METERING_TABLE_NAME"), dynamodb.connect(max_connections=1))
+app = MeteringResolver(QUERY_PARAMETERS)
+client = dynamodb.connect(max_connections=1)
+metering_table = MeteringTable(settings.required("METERING_TABLE_NAME"), client)
+idempotency_table = settings.required("IDEMPOTENCY_TABLE_NAME")
 
 
 @app.get(
@@ -40,8 +43,8 @@ metering_table = MeteringTable(settings.required("METERING_TABLE_NAME"), dynamod
     operation_id="listMeteringRecords",
     summary="List a customer's records",
     description="Lists the customer's records, sorted by `create_timestamp`, and for each dimension whether "
-    "it was billed. With `group_by=dimension`, returns totals instead. Reads are strongly consistent: every "
-    "record inserted before is included.",
+    "it was billed. With `group_by=dimension`, returns totals instead; with `transaction_id`, the one record "
+    "that holds that entry. Reads are strongly consistent: every record inserted before is included.",
     tags=["Listing"],
 )
 def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parameter
@@ -72,65 +75,73 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
             description="The `next_token` of the previous page; keep the other parameters unchanged.",
         ),
     ] = None,
+    transaction_id: Annotated[
+        TransactionId | None,
+        Query(
+            description="Only the record that holds the entry with this id, if the id is known; "
+            "not with other parameters."
+        ),
+    ] = None,
 ) -> Response[str]:
     """List one page of a customer's records, by ``create_timestamp``, or add them up."""
-    given = app.current_event.query_string_parameters
-    for name in given:
-        if name not in QUERY_PARAMETERS:
-            raise _bad_parameter("unknown_parameter", "is not a known parameter; remove it", name)
-    if group_by and (conflicting := [name for name in NOT_WITH_GROUP_BY if name in given]):
-        raise _bad_parameter("not_with_group_by", "cannot be combined with group_by; remove it", *conflicting)
+    app.refuse_unknown_parameters()
+    if transaction_id is not None:
+        _refuse_together("transaction_id", NOT_WITH_TRANSACTION_ID)
+        oldest = newest = _timestamp_of_entry(customerIdentifier, transaction_id)
+    if group_by:
+        _refuse_together("group_by", NOT_WITH_GROUP_BY)
     if oldest is not None and newest is not None and oldest > newest:
-        raise _bad_parameter("empty_range", "must not be later than to", "from")
-    listing = group_by or order
+        raise bad_parameter("empty_range", "must not be later than to", "from")
+    kind = group_by or order
     after = None
     if next_token is not None:
         try:
-            after = tokens.decode(next_token, customerIdentifier, listing)
+            after = tokens.decode(next_token, customerIdentifier, kind, oldest=oldest, newest=newest)
         except tokens.InvalidNextTokenError as error:
-            raise _bad_parameter(
-                "invalid_next_token", f"{error}; list from the start", "next_token"
-            ) from error
-        # DynamoDB refuses a start key outside the queried range.
-        if (oldest is not None and Decimal(after) < oldest) or (
-            newest is not None and Decimal(after) > newest
-        ):
-            raise _bad_parameter(
-                "invalid_next_token", "lies outside from and to; keep them the same", "next_token"
-            )
-    remaining_ms = app.lambda_context.get_remaining_time_in_millis
-    batches = metering_table.query(
-        customerIdentifier,
-        oldest=oldest,
-        newest=newest,
-        order=order,
-        status=status,
-        limit=None if group_by else limit,
-        after_timestamp=after,
-        remaining_ms=remaining_ms,
-    )
+            detail = f"{error}; keep the other parameters unchanged, or list from the start"
+            raise bad_parameter("invalid_next_token", detail, "next_token") from error
+    batches: Iterable[Batch] = ()
+    if transaction_id is None or oldest is not None:
+        batches = metering_table.query(
+            customerIdentifier,
+            oldest=oldest,
+            newest=newest,
+            order=order,
+            status=status,
+            limit=None if group_by else limit,
+            after_timestamp=after,
+            remaining_ms=app.lambda_context.get_remaining_time_in_millis,
+        )
     if group_by:
-        added = totals_of(batches, remaining_ms=remaining_ms)
-        last, count = added.last_timestamp, added.totals.records
-        members = f'"totals": {json.dumps(added.totals.rows(), ensure_ascii=False)}, "records": {count}'
+        totals, last = totals_of(batches)
+        count = totals.records
+        members = f'"totals": {json.dumps(totals.rows(), ensure_ascii=False)}, "record_count": {count}'
     else:
-        page = page_of(batches, status=status, limit=limit, remaining_ms=remaining_ms)
-        last, count = page.last_timestamp, len(page.records)
-        members = f'"records": [{b", ".join(page.records).decode()}]'
+        records, last = page_of(batches, status=status, limit=limit)
+        count = len(records)
+        members = f'"records": [{b", ".join(records).decode()}]'
         metrics.add_metric("RecordsListed", MetricUnit.Count, count)
     logger.append_keys(records=count)
-    following = None if last is None else tokens.encode(customerIdentifier, listing, last)
+    following = None if last is None else tokens.encode(customerIdentifier, kind, last)
     return Response(200, JSON_MEDIA_TYPE, f'{{{members}, "next_token": {json.dumps(following)}}}')
 
 
-def _bad_parameter(code: str, detail: str, *names: str) -> ProblemError:
-    """Create the answer to query parameters that break a rule which no single type expresses."""
-    return ProblemError(
-        HTTPStatus.BAD_REQUEST,
-        ProblemType.INVALID_PARAMETER,
-        f"The query parameter {', '.join(names)} {detail}.",
-        errors=[Violation(location="query", pointer=f"/{name}", code=code, detail=detail) for name in names],
-    )
+def _refuse_together(name: str, others: Collection[str]) -> None:
+    given = app.current_event.query_string_parameters
+    if conflicting := [other for other in others if other in given]:
+        raise bad_parameter(f"not_with_{name}", f"cannot be combined with {name}; remove it", *conflicting)
+
+
+def _timestamp_of_entry(customer_identifier: str, transaction_id: str) -> int | None:
+    """Return the ``create_timestamp`` of the record that holds an entry; None if its id is not known."""
+    row_id = entry_row_id(customer_identifier, transaction_id)
+    rows = read_rows(client, idempotency_table, [row_id], app.lambda_context.get_remaining_time_in_millis)
+    if row_id not in rows:
+        return None
+    row = EntryRow.from_item(rows[row_id])
+    # As an insert does it: at the same time, both know the same ids.
+    now = app.current_event.request_context.request_time_epoch // 1000
+    return row.create_timestamp if row.is_known(now) else None
 
 
 lambda_handler = lambda_handler_of(app)

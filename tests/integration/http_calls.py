@@ -8,6 +8,8 @@ import boto3
 from tools.local_cloud.api_client import Response, send
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from tools.local_cloud.deploy import Api
@@ -38,6 +40,13 @@ def stored(api: "Api", customer: str) -> list[dict[str, "AttributeValueTypeDef"]
         )
     )
     return [item for page in pages for item in page["Items"]]
+
+
+def usage_of(item: "Mapping[str, AttributeValueTypeDef]") -> dict[str, int]:
+    """Return the quantities of a stored record, by dimension."""
+    return {
+        usage["M"]["dimension"]["S"]: int(usage["M"]["value"]["N"]) for usage in item["dimension_usage"]["L"]
+    }
 
 
 def count_all(api: "Api") -> int:

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.integration.http_calls import ONE_DIMENSION, count_all, listed, post, stored
-from tools.example_requests import INSERT_ONE
+from tests.integration.http_calls import ONE_DIMENSION, count_all, listed, post, stored, usage_of
+from tools.example_requests import INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
 from tools.local_cloud.demo import log_line_of
 
@@ -36,18 +36,49 @@ def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: "Api", 
     }
 
 
-def test_the_same_customer_twice_in_one_request_gives_two_records(api: "Api", customer: str) -> None:
-    payload = {"buyers": [{"customerIdentifier": customer, **ONE_DIMENSION}] * 2}
+def test_entries_of_one_customer_are_added_up_to_one_record(api: "Api", customer: str) -> None:
+    buyers = [buyer | {"customerIdentifier": customer} for buyer in INSERT_MANY["buyers"]]
+    payload = {"buyers": [*buyers, {"customerIdentifier": customer, **INSERT_ONE}]}
 
     answer = post(api, "/insertMeteringRecords", payload, {"Prefer": "return=representation"})
 
     assert answer.status == 200
     assert answer.headers["preference-applied"] == "return=representation"
-    timestamps = [int(item["create_timestamp"]["N"]) for item in stored(api, customer)]
-    assert len(timestamps) == 2
-    assert json.loads(answer.body)["records"] == [
-        {"customerIdentifier": customer, "create_timestamp": timestamp} for timestamp in timestamps
+    (item,) = stored(api, customer)
+    assert usage_of(item) == {"metered_1_id": 20, "metered_2_id": 20, "metered_3_id": 40, "metered_id_1": 10}
+    assert json.loads(answer.body) == {
+        "records": [{"customerIdentifier": customer, "create_timestamp": int(item["create_timestamp"]["N"])}]
+    }
+
+
+def test_a_dry_run_writes_and_remembers_nothing(api: "Api", customer: str) -> None:
+    path = f"/insertMeteringRecord/{customer}"
+    usage = ONE_DIMENSION | {"transaction_id": "1"}
+    would_be_written = {"dry_run": True, "records": 1, "duplicates": []}
+    for _ in range(2):
+        assert json.loads(post(api, f"{path}?dry_run=true", usage, {"Idempotency-Key": customer}).body) == (
+            would_be_written
+        )
+    assert stored(api, customer) == []
+
+    assert post(api, path, usage).body == b"{}"
+
+    dry_run = json.loads(post(api, f"{path}?dry_run=true", usage).body)
+    assert (dry_run["records"], [known["transaction_id"] for known in dry_run["duplicates"]]) == (0, ["1"])
+    assert post(api, f"{path}?dry-run=true", ONE_DIMENSION).status == 400
+
+
+def test_usage_is_found_by_its_id(api: "Api", customer: str) -> None:
+    buyers = [
+        {"customerIdentifier": customer, "transaction_id": name, **ONE_DIMENSION} for name in ("a b", "c&d")
     ]
+    assert post(api, "/insertMeteringRecords", {"buyers": buyers}).status == 200
+    assert post(api, f"/insertMeteringRecord/{customer}", ONE_DIMENSION).status == 200
+
+    for name in ("a b", "c&d"):
+        (record,) = listed(api, f"{customer}?transaction_id={quote(name)}")
+        assert record["dimension_usage"][0]["value"] == 2
+    assert listed(api, f"{customer}?transaction_id=a") == []
 
 
 def test_however_a_path_spells_a_license_arn_it_is_one_customer(api: "Api") -> None:
@@ -70,7 +101,7 @@ def test_an_account_id_is_a_customer(api: "Api") -> None:
     assert len(listed(api, account_id)) == 1
 
 
-def test_ten_thousand_buyers_in_one_request_are_ten_thousand_records(api: "Api", customer: str) -> None:
+def test_ten_thousand_customers_in_one_request_are_stored(api: "Api", customer: str) -> None:
     before = count_all(api)
     buyers = [{"customerIdentifier": f"{customer}-{number}", **ONE_DIMENSION} for number in range(10_000)]
 
@@ -105,8 +136,8 @@ def test_many_clients_at_once_for_one_customer_lose_nothing(api: "Api", customer
 
 
 def test_the_list_is_paged(api: "Api", customer: str) -> None:
-    buyers = [{"customerIdentifier": customer, **ONE_DIMENSION}] * 5
-    assert post(api, "/insertMeteringRecords", {"buyers": buyers}).status == 200
+    for _ in range(5):
+        assert post(api, f"/insertMeteringRecord/{customer}", ONE_DIMENSION).status == 200
 
     seen: list[int] = []
     query = "?limit=2"

@@ -6,13 +6,16 @@ import random
 import signal
 import subprocess
 import threading
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import boto3
+import pytest
 
-from tests.integration.http_calls import ONE_DIMENSION, count_all, post, stored
+from tests.integration.http_calls import ONE_DIMENSION, count_all, post, stored, usage_of
 from tools.local_cloud.api_client import Response, send
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tools.local_cloud.deploy import Api
 
 CLIENTS = 32
+MAX_AHEAD_MS = 10_000
 
 
 def at_once(call: "Callable[[int], Response]") -> list[Response]:
@@ -39,6 +43,23 @@ def bulk(customer: str, count: int) -> dict[str, object]:
     return {
         "buyers": [{"customerIdentifier": f"{customer}-{number}", **ONE_DIMENSION} for number in range(count)]
     }
+
+
+def entry(customer: str, transaction_id: str, dimension: str, quantity: int) -> dict[str, object]:
+    return {
+        "customerIdentifier": customer,
+        "transaction_id": transaction_id,
+        "metered_dimensions": [{"dimension_name": dimension, "dimension_value": quantity}],
+    }
+
+
+def sums_of(api: "Api", *customers: str) -> Counter[tuple[str, str]]:
+    """Add up what is stored, by customer and dimension, as the hourly job does."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for customer in customers:
+        for item in stored(api, customer):
+            sums.update({(customer, name): quantity for name, quantity in usage_of(item).items()})
+    return sums
 
 
 def kill_processes_of(function_name: str) -> None:
@@ -66,12 +87,17 @@ def insert_many_function_name() -> str:
     return name
 
 
-def test_32_clients_at_once_with_one_key_write_one_record(api: "Api", customer: str) -> None:
+@pytest.mark.parametrize(
+    "usage", [ONE_DIMENSION, ONE_DIMENSION | {"transaction_id": "1"}], ids=["plain", "with an id"]
+)
+def test_32_clients_at_once_with_one_key_write_one_record(
+    api: "Api", customer: str, usage: dict[str, object]
+) -> None:
     answers = at_once(
         lambda _: post(
             api,
             f"/insertMeteringRecord/{customer}",
-            ONE_DIMENSION,
+            usage,
             {"Idempotency-Key": customer, "Prefer": "return=representation"},
         )
     )
@@ -82,9 +108,24 @@ def test_32_clients_at_once_with_one_key_write_one_record(api: "Api", customer: 
     assert len(stored(api, customer)) == 1
 
 
-def test_32_clients_at_once_with_keys_of_their_own_write_32_records_for_one_customer(
-    api: "Api", customer: str
-) -> None:
+def test_32_clients_at_once_with_one_id_in_different_company_store_it_once(api: "Api", customer: str) -> None:
+    """Each request has the shared entry and one of its own; every other request has a key."""
+
+    def call(number: int) -> Response:
+        buyers = [entry(customer, name, "m", 1) for name in ("shared", f"own-{number}")]
+        key = {"Idempotency-Key": f"{customer}-{number}"} if number % 2 else {}
+        return post(api, "/insertMeteringRecords", {"buyers": buyers}, key)
+
+    answers = at_once(call)
+
+    assert {answer.status for answer in answers} == {200}
+    duplicates = [known for answer in answers for known in json.loads(answer.body).get("duplicates", [])]
+    assert [known["transaction_id"] for known in duplicates] == ["shared"] * (CLIENTS - 1)
+    assert len({known["create_timestamp"] for known in duplicates}) == 1
+    assert sums_of(api, customer) == {(customer, "m"): CLIENTS + 1}
+
+
+def test_32_clients_at_once_with_keys_of_their_own_write_32_records(api: "Api", customer: str) -> None:
     answers = at_once(
         lambda number: post(
             api,
@@ -98,9 +139,7 @@ def test_32_clients_at_once_with_keys_of_their_own_write_32_records_for_one_cust
     assert len(stored(api, customer)) == CLIENTS
 
 
-def test_a_bulk_request_whose_function_is_killed_halfway_is_completed_by_its_key(
-    api: "Api", customer: str
-) -> None:
+def test_a_request_whose_function_is_killed_is_completed_by_its_key(api: "Api", customer: str) -> None:
     before = count_all(api)
     payload = bulk(customer, 10_000)
     headers = {"Idempotency-Key": customer}
@@ -130,9 +169,7 @@ def test_a_bulk_request_whose_function_is_killed_halfway_is_completed_by_its_key
     assert count_all(api) - before == 10_000
 
 
-def test_a_bulk_request_sent_again_50_times_at_random_moments_ends_as_one_set_of_records(
-    api: "Api", customer: str
-) -> None:
+def test_a_request_abandoned_50_times_at_random_moments_is_stored_once(api: "Api", customer: str) -> None:
     before = count_all(api)
     body = json.dumps(bulk(customer, 300)).encode()
     headers = {"Idempotency-Key": customer}
@@ -153,3 +190,43 @@ def test_a_bulk_request_sent_again_50_times_at_random_moments_ends_as_one_set_of
 
     assert statuses[-1] == 200
     assert count_all(api) == before + 300
+
+
+def test_a_killed_client_that_regroups_its_unsent_usage_is_billed_once(api: "Api", customer: str) -> None:
+    """The client notes what it has sent after the answer, and starts again from its notes after each kill."""
+    chosen = random.Random(18)  # noqa: S311 - the same requests each time
+    customers = [f"{customer}-{number}" for number in range(5)]
+    usage = {
+        number: (chosen.choice(customers), f"m{number % 7}", chosen.randrange(1_000)) for number in range(800)
+    }
+    unsent = set(usage)
+    abandoned = skipped = 0
+    while unsent:
+        # What is still to be sent, and some of what was sent before the notes were written.
+        pool = [*unsent, *chosen.sample(range(len(usage)), 20)]
+        numbers = {*chosen.sample(pool, min(len(pool), chosen.randint(1, 250)))}
+        buyers = [
+            entry(buyer, str(number), dimension, quantity)
+            for number in chosen.sample([*numbers], len(numbers))
+            for buyer, dimension, quantity in [usage[number]]
+        ]
+        key = {"Idempotency-Key": f"{customer}-{len(unsent)}-{abandoned}"} if chosen.random() < 0.3 else {}
+        body = json.dumps({"buyers": buyers}).encode()
+        is_killed = chosen.random() < 0.6
+        patience = chosen.uniform(0.01, 0.4) if is_killed else 60
+        with suppress(TimeoutError):
+            answer = send(api, "POST", "/insertMeteringRecords", body, key, timeout_seconds=patience)
+            assert answer.status == 200, answer.body
+            skipped += len(json.loads(answer.body).get("duplicates", []))
+            if not is_killed:
+                unsent -= numbers
+        abandoned += is_killed
+
+    assert abandoned
+    assert skipped
+    expected: Counter[tuple[str, str]] = Counter()
+    for buyer, dimension, quantity in usage.values():
+        expected[buyer, dimension] += quantity
+    assert sums_of(api, *customers) == expected
+    latest = max(int(item["create_timestamp"]["N"]) for buyer in customers for item in stored(api, buyer))
+    assert latest <= time.time() * 1000 + MAX_AHEAD_MS

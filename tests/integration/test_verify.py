@@ -63,7 +63,7 @@ def failed(lines: dict[str, str]) -> set[str]:
     return {title for title, line in lines.items() if line.startswith("✗")}
 
 
-def test_a_deployment_that_works_passes_and_what_cannot_be_checked_here_is_said(api: Api) -> None:
+def test_a_working_deployment_passes_and_skipped_checks_say_why(api: Api) -> None:
     code, lines, _ = verify(api)
 
     assert (code, failed(lines)) == (0, set())

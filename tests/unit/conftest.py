@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from moto import mock_aws
 
-from metering_handlers import record_writer
+from metering_handlers.inserting import writer
 from tests.unit.lambda_calls import Api
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ settings.load_profile("no-deadline")
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
     # moto's transactions copy the whole backend, which other threads must not change meanwhile.
-    monkeypatch.setattr(record_writer, "WRITE_PARALLELISM", 1)
+    monkeypatch.setattr(writer, "WRITE_PARALLELISM", 1)
     with mock_aws():
         client = boto3.client("dynamodb")
         create_tables(client)
@@ -39,17 +39,38 @@ def api(dynamodb: "DynamoDBClient") -> Api:  # noqa: ARG001 - the functions need
 
 
 class StoredItems:
-    """Items of the metering table."""
+    """Items of a table."""
 
-    def __init__(self, client: "DynamoDBClient") -> None:
+    def __init__(self, client: "DynamoDBClient", table_name: str = METERING_TABLE_NAME) -> None:
         self._client = client
+        self._table_name = table_name
 
     def all(self) -> list[dict[str, "AttributeValueTypeDef"]]:
-        pages = self._client.get_paginator("scan").paginate(TableName=METERING_TABLE_NAME)
+        pages = self._client.get_paginator("scan").paginate(TableName=self._table_name)
         return [item for page in pages for item in page["Items"]]
 
     def put(self, **attributes: "AttributeValueTypeDef") -> None:
-        self._client.put_item(TableName=METERING_TABLE_NAME, Item=attributes)
+        self._client.put_item(TableName=self._table_name, Item=attributes)
+
+    def usage(self) -> list[tuple[str, dict[str, int]]]:
+        """Customer and quantities of each record, by customer and time."""
+        records = sorted(
+            self.all(),
+            key=lambda item: (item["customerIdentifier"]["S"], int(item["create_timestamp"]["N"])),
+        )
+        return [
+            (
+                record["customerIdentifier"]["S"],
+                {
+                    used["M"]["dimension"]["S"]: int(used["M"]["value"]["N"])
+                    for used in record["dimension_usage"]["L"]
+                },
+            )
+            for record in records
+        ]
+
+    def timestamps(self) -> list[int]:
+        return sorted(int(item["create_timestamp"]["N"]) for item in self.all())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.unit.proxy_event import EXTENDED_REQUEST_ID, as_json, proxy_event
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from metering_handlers.api import LambdaHandler
+    from metering_handlers.http.resolver import LambdaHandler
 
 FUNCTION_TIME_MS = 27_000
 
@@ -41,6 +41,10 @@ class Answer:
     headers: Mapping[str, str]
     body: Any
 
+    @property
+    def is_replay(self) -> bool:
+        return self.headers.get("Idempotent-Replayed") == "true"
+
     def problem_codes(self) -> set[tuple[str, str]]:
         """Pointer and code of each violation."""
         return {(error["pointer"], error["code"]) for error in self.body["errors"]}
@@ -57,12 +61,27 @@ class Api:
         )
         self.request_time = time.time_ns() // 1_000_000
 
-    def insert_one(self, customer: str, body: object, headers: Mapping[str, str] | None = None) -> Answer:
-        event = self.event("POST", f"/insertMeteringRecord/{customer}", body=body, headers=headers)
+    def insert_one(
+        self,
+        customer: str,
+        body: object,
+        headers: Mapping[str, str] | None = None,
+        *,
+        query: Mapping[str, str | list[str]] | None = None,
+    ) -> Answer:
+        event = self.event(
+            "POST", f"/insertMeteringRecord/{customer}", body=body, headers=headers, query=query
+        )
         return self.call(insert_metering_record.lambda_handler, event)
 
-    def insert_many(self, body: object, headers: Mapping[str, str] | None = None) -> Answer:
-        event = self.event("POST", "/insertMeteringRecords", body=body, headers=headers)
+    def insert_many(
+        self,
+        body: object,
+        headers: Mapping[str, str] | None = None,
+        *,
+        query: Mapping[str, str | list[str]] | None = None,
+    ) -> Answer:
+        event = self.event("POST", "/insertMeteringRecords", body=body, headers=headers, query=query)
         return self.call(insert_metering_records.lambda_handler, event)
 
     def records(self, customer: str, **query: str | list[str]) -> Answer:
@@ -102,15 +121,18 @@ class Api:
         return Answer(answer["statusCode"], headers, body)
 
 
-def usage(**quantities: object) -> dict[str, object]:
+def usage(transaction_id: str | None = None, /, **quantities: object) -> dict[str, object]:
     """Build the body of an insert: dimension names and their quantities."""
-    return {
-        "metered_dimensions": [
-            {"dimension_name": name, "dimension_value": value} for name, value in quantities.items()
-        ]
-    }
+    dimensions = [{"dimension_name": name, "dimension_value": value} for name, value in quantities.items()]
+    body: dict[str, object] = {"metered_dimensions": dimensions}
+    return body if transaction_id is None else body | {"transaction_id": transaction_id}
 
 
-def buyer(customer: str, **quantities: object) -> dict[str, object]:
+def buyer(customer: str, transaction_id: str | None = None, /, **quantities: object) -> dict[str, object]:
     """Build one entry of a bulk insert."""
-    return {"customerIdentifier": customer, **usage(**quantities)}
+    return {"customerIdentifier": customer, **usage(transaction_id, **quantities)}
+
+
+def buyers(*entries: dict[str, object]) -> dict[str, object]:
+    """Build the body of a bulk insert."""
+    return {"buyers": entries}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,10 +15,12 @@ PACKAGES = {
     "metering_handlers": PROJECT / "src" / "metering_handlers",
     **{name: PROJECT / name for name in ("infra", "usage", "tools", "examples")},
 }
+CONTRACT = "metering_handlers.contract"
 MAY_IMPORT = {
+    CONTRACT: {CONTRACT},
     "metering_handlers": {"metering_handlers"},
-    "infra": {"infra"},
-    "usage": {"usage", "metering_handlers"},
+    "infra": {"infra", CONTRACT},
+    "usage": {"usage", CONTRACT, "metering_handlers.listing"},
     "tools": {"tools", "infra", "metering_handlers"},
     "examples": set(),
     "app": {"infra"},
@@ -30,12 +33,18 @@ def modules(package: str) -> dict[str, Path]:
     """The files of a package by the names under which they are imported."""
     if package == "app":
         return {"app": PROJECT / "app.py"}
-    folder = PACKAGES[package]
+    top_level = package.partition(".")[0]
+    folder = PACKAGES[top_level]
     paths = (path for path in folder.rglob("*.py") if "node_modules" not in path.parts)
-    return {
-        ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
+    names = {
+        ".".join([top_level, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): path
         for path in paths
     }
+    return {name: path for name, path in names.items() if is_in(name, package)}
+
+
+def is_in(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
 
 
 def imported(node: ast.AST) -> Iterator[str]:
@@ -57,19 +66,23 @@ IMPORTS = {name: set(imported(ast.parse(path.read_text(encoding="utf-8")))) for 
 
 
 def test_the_walk_sees_the_imports() -> None:
-    assert "metering_handlers.models" in IMPORTS["metering_handlers.insert_metering_record"]
+    assert "metering_handlers.contract.limits" in IMPORTS["metering_handlers.contract.identifiers"]
     assert "infra.config" in IMPORTS["tools.local_cloud.deploy"]
-    assert "mypy_boto3_dynamodb" not in IMPORTS["metering_handlers.metering_table"]
+    assert "mypy_boto3_dynamodb" not in IMPORTS["metering_handlers.listing.query"]
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_package_imports_only_those_it_may(package: str) -> None:
-    known = {*MAY_IMPORT, "src", "tests"}
+    ours = {*MAY_IMPORT, "src", "tests"}
     found = {
         f"{name} imports {other}"
         for name in modules(package)
         for other in IMPORTS[name]
-        if other.startswith(".") or other.partition(".")[0] in known - MAY_IMPORT[package]
+        if other.startswith(".")
+        or (
+            other.partition(".")[0] in ours
+            and not any(is_in(other, allowed) for allowed in MAY_IMPORT[package])
+        )
     }
 
     assert not found
@@ -82,16 +95,16 @@ def test_there_are_no_circular_imports() -> None:
     TopologicalSorter(graph).prepare()
 
 
-def test_usage_imports_only_modules_of_the_functions_that_neither_connect_nor_read_the_environment() -> None:
+def test_contract_and_what_usage_imports_neither_connect_nor_read_settings() -> None:
+    contract = modules(CONTRACT).keys()
+    imported_by_usage = {other for name in modules("usage") for other in IMPORTS[name]}
     reached: set[str] = set()
-    to_visit = {other for name in modules("usage") for other in IMPORTS[name]} & modules(
-        "metering_handlers"
-    ).keys()
+    to_visit = contract | (imported_by_usage & modules("metering_handlers").keys())
     while to_visit:
         reached |= to_visit
         to_visit = {other for name in to_visit for other in IMPORTS[name] & FILES.keys()} - reached
 
-    assert reached
+    assert reached > contract
     top_level = {name: {other.partition(".")[0] for other in IMPORTS[name]} for name in reached}
     assert not {name: found for name, packages in top_level.items() if (found := packages & IMPURE)}
 
@@ -109,34 +122,46 @@ def test_there_are_no_further_folders_of_python_files() -> None:
     assert folders == PACKAGES.keys() - {"metering_handlers"} | {"tests"}
 
 
-def tables_of_the_map() -> dict[str, set[str]]:
-    """Names in each table's first column, by the folder in its heading; ``.`` for the table of folders."""
+def the_map() -> tuple[set[str], dict[str, set[str]]]:
+    """The folders on the map, and for each folder with a table or a row of its own its modules.
+
+    A table's first column names the modules of the folder in its heading; where it names a folder, the second
+    column names that one's modules. The table without a folder in its heading has the folders of the project.
+    """
     text = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    tables: dict[str, set[str]] = {}
+    folders: set[str] = set()
+    names_in: dict[str, set[str]] = defaultdict(set)
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         heading, _, *rows = table.splitlines()
-        names = {name for row in rows for name in re.findall(r"`(.+?)`", row.split("|")[1])}
-        (folder,) = re.findall(r"`(.+?)/`", heading.split("|")[1]) or ["."]
-        tables[folder] = names
-    return tables
+        parent = "".join(re.findall(r"`(.+?/)`", heading.split("|")[1]))
+        for row in rows:
+            first, second = row.split("|")[1:3]
+            for name in re.findall(r"`(.+?)`", first):
+                if name.endswith("/"):
+                    folders.add(f"{parent}{name}")
+                    if parent:
+                        names_in[f"{parent}{name}"].update(re.findall(r"`(\w+)`", second))
+                else:
+                    names_in[parent].add(name)
+    return folders, names_in
 
 
 def test_the_map_has_every_folder_of_the_tree_and_no_other() -> None:
     packages = {path.parent for name, path in FILES.items() if not name.startswith(("app", "examples"))}
     folders = {f"{folder.relative_to(PROJECT)}/" for folder in packages}
 
-    assert tables_of_the_map()["."] == folders - {"tools/"} | {
-        "docs/",
-        "examples/",
-        "tests/unit/",
-        "tests/integration/",
-    }
+    assert the_map()[0] == folders - {"tools/"} | {"docs/", "examples/", "tests/unit/", "tests/integration/"}
 
 
 @pytest.mark.parametrize(
-    "folder", ["src/metering_handlers", "infra", "infra/api", "infra/operations", "usage"]
+    "folder",
+    sorted(
+        f"{path.relative_to(PROJECT)}/"
+        for package in ("metering_handlers", "infra", "usage")
+        for path in {file.parent for file in modules(package).values()}
+    ),
 )
-def test_the_map_has_every_module_of_what_is_deployed_or_shipped_and_no_other(folder: str) -> None:
+def test_the_map_has_every_module_that_is_deployed_or_shipped(folder: str) -> None:
     names = {path.stem for path in (PROJECT / folder).glob("*.py")} - {"__init__", "__main__"}
 
-    assert tables_of_the_map()[folder] == names
+    assert the_map()[1][folder] == names

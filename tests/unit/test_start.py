@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-
-
 INSERTS = ["insert_metering_record", "insert_metering_records"]
 
 
@@ -28,21 +26,22 @@ def last_words(module: str, **variables: str) -> str:
 
 @pytest.mark.parametrize("module", [*INSERTS, "list_metering_records"])
 @pytest.mark.parametrize("value", ["", " "])
-def test_a_function_without_its_table_fails_at_init_and_names_the_variable(module: str, value: str) -> None:
+def test_a_function_without_its_table_fails_at_init(module: str, value: str) -> None:
     message = last_words(module, METERING_TABLE_NAME=value)
 
     assert "The environment variable METERING_TABLE_NAME is not set" in message
 
 
 @pytest.mark.parametrize("module", INSERTS)
-def test_an_insert_without_its_idempotency_table_fails_at_init_and_names_the_variable(module: str) -> None:
+def test_an_insert_without_its_idempotency_table_fails_at_init(module: str) -> None:
     message = last_words(module, IDEMPOTENCY_TABLE_NAME="")
 
     assert "The environment variable IDEMPOTENCY_TABLE_NAME is not set" in message
 
 
-@pytest.mark.parametrize("hours", ["0", "-1", "1.5", "a day"])
-def test_an_insert_that_remembers_keys_for_no_time_fails_at_init(hours: str) -> None:
-    message = last_words(INSERTS[0], IDEMPOTENCY_HOURS=hours)
+@pytest.mark.parametrize("variable", ["IDEMPOTENCY_HOURS", "TRANSACTION_ID_DAYS"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "a day"])
+def test_an_insert_that_remembers_for_no_time_fails_at_init(variable: str, value: str) -> None:
+    message = last_words(INSERTS[0], **{variable: value})
 
-    assert f"IDEMPOTENCY_HOURS must be a positive whole number, not {hours!r}" in message
+    assert f"{variable} must be a positive whole number, not {value!r}" in message

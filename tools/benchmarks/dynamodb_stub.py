@@ -25,20 +25,13 @@ BURST_SECONDS = 300
 """Unused capacity that a partition keeps for later (the same page)."""
 _UNIT_BYTES = 1_024
 _PAGE_BYTES = 1_000_000
+_MAX_READ_KEYS = 100
 
 Item = dict[str, Any]
 
 
 class StubError(Exception):
-    """An error answer of DynamoDB.
-
-    Parameters
-    ----------
-    code : str
-        The exception's name in the API reference.
-    members : Item
-        Further members of the answer.
-    """
+    """An error answer of DynamoDB: the exception's name in the API reference, and the answer's members."""
 
     def __init__(self, code: str, **members: object) -> None:
         super().__init__(code)
@@ -77,11 +70,6 @@ class WriteLimits:
     and back pressure rejects further writes to the table while it is behind (Amazon DynamoDB Developer Guide,
     "Transactions: how it works", "Burst and adaptive capacity", "Understanding GSI write throttling and back
     pressure"). That a rejected prepare costs nothing, and the order of prepares, are assumptions.
-
-    Parameters
-    ----------
-    clock : Callable[[], float]
-        Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -140,29 +128,16 @@ def _size(value: Item) -> int:
 
 
 class Tables:
-    """The items of all tables; a table is created with its first item.
-
-    Parameters
-    ----------
-    limits : WriteLimits | None
-        Without them every write is admitted.
-    """
+    """The items of all tables; a table is created with its first item."""
 
     def __init__(self, limits: WriteLimits | None = None) -> None:
         self._limits = limits
         self._items: dict[tuple[str, str, int], Item] = {}
         self._sort_keys: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, list[Item]] = {}
 
     def answer(self, operation: str, request: Item) -> Item:
         """Answer one call.
-
-        Parameters
-        ----------
-        operation : str
-            The operation's name.
-        request : Item
-            Its parsed body.
 
         Raises
         ------
@@ -172,6 +147,8 @@ class Tables:
         match operation:
             case "TransactWriteItems":
                 return self._transact(request)
+            case "BatchGetItem":
+                return self._get(request)
             case "BatchWriteItem":
                 for table, requests in request["RequestItems"].items():
                     for entry in requests:
@@ -192,9 +169,8 @@ class Tables:
 
     def _transact(self, request: Item) -> Item:
         token, actions = request["ClientRequestToken"], request["TransactItems"]
-        content = json.dumps(actions, sort_keys=True)
         if token in self._tokens:
-            if self._tokens[token] != content:
+            if self._tokens[token] != actions:
                 raise StubError("IdempotentParameterMismatchException")
             return {}
         puts = [action["Put"] for action in actions]
@@ -218,7 +194,7 @@ class Tables:
             self._limits.commit(puts)
         for put in puts:
             self._store(put["TableName"], put["Item"])
-        self._tokens[token] = content
+        self._tokens[token] = actions
         return {}
 
     def _may_put(self, put: Item) -> bool:
@@ -226,9 +202,22 @@ class Tables:
         condition = put.get("ConditionExpression")
         if condition is None or stored is None:
             return True
-        if " OR expiration <= :now" in condition:
-            return int(stored["expiration"]["N"]) <= int(put["ExpressionAttributeValues"][":now"]["N"])
+        if condition.endswith(" OR expires_at < :before"):
+            return int(stored["expires_at"]["N"]) < int(put["ExpressionAttributeValues"][":before"]["N"])
         return False
+
+    def _get(self, request: Item) -> Item:
+        if sum(len(read["Keys"]) for read in request["RequestItems"].values()) > _MAX_READ_KEYS:
+            raise StubError("ValidationException", message="Too many items requested")
+        responses = {
+            table: [
+                self._items[key]
+                for key in (self._key(table, named) for named in read["Keys"])
+                if key in self._items
+            ]
+            for table, read in request["RequestItems"].items()
+        }
+        return {"Responses": responses, "UnprocessedKeys": {}}
 
     def _update(self, request: Item) -> Item:
         """Set attributes, the only update that Powertools' idempotency utility sends."""
@@ -280,25 +269,18 @@ class Tables:
 
 
 async def serve(tables: Tables) -> asyncio.Server:
-    """Listen on a free port of the loopback address.
-
-    Parameters
-    ----------
-    tables : Tables
-        The tables to serve.
-    """
+    """Listen on a free port of the loopback address."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
-                headers = dict(line.split(": ", 1) for line in head[1:] if line)
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+                fields = (line.split(": ", 1) for line in head[1:] if line)
+                headers = {name.lower(): value for name, value in fields}
                 body = await reader.readexactly(int(headers["content-length"]))
-                operation = headers["x-amz-target"].partition(".")[2]
-                # The header's value was converted to lower case above.
-                name = next(known for known in _OPERATIONS if known.lower() == operation)
                 await asyncio.sleep(LATENCY_SECONDS)
-                status, document = _answer(tables, name, json.loads(body))
+                operation = headers["x-amz-target"].partition(".")[2]
+                status, document = _answer(tables, operation, json.loads(body))
                 content = json.dumps(document).encode()
                 writer.write(
                     f"HTTP/1.1 {status} \r\nContent-Type: application/x-amz-json-1.0\r\n"
@@ -312,9 +294,6 @@ async def serve(tables: Tables) -> asyncio.Server:
             writer.close()
 
     return await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20)
-
-
-_OPERATIONS = ("TransactWriteItems", "BatchWriteItem", "PutItem", "UpdateItem", "Query")
 
 
 def _answer(tables: Tables, operation: str, request: Item) -> tuple[int, Item]:

@@ -30,6 +30,7 @@ MODULES = {
     "insert_many": "metering_handlers.insert_metering_records",
     "list": "metering_handlers.list_metering_records",
     "peer": "tools.benchmarks.peer",
+    "empty_route": "tools.benchmarks.empty_route",
 }
 INSERT_ONE = "/insertMeteringRecord/{customerIdentifier+}"
 INSERT_MANY = "/insertMeteringRecords"
@@ -37,11 +38,18 @@ LIST = "/listMeteringRecords/{customerIdentifier+}"
 _ROUNDS = 15
 _WARM_CALLS = 60
 _BULK = 1_000
+_ENTRIES = 10_000
+_CUSTOMERS = 300
+_THREADS = 32
 _PAGE = 1_000
 _DEEP_PAGE = 100
 _TOTALS = 5_000
-_FUNCTION_SECONDS = 27
+_FUNCTION_MS = 27_000
 _RETRY_AFTER_SECONDS = 5
+_USAGE: list[dict[str, Any]] = [
+    {"dimension_name": "metered_1_id", "dimension_value": 10},
+    {"dimension_name": "metered_3_id", "dimension_value": 20},
+]
 
 
 def cold_start(function: str) -> dict[str, float]:
@@ -56,26 +64,35 @@ def cold_start(function: str) -> dict[str, float]:
     return {"ms": (time.perf_counter() - started) * 1000, "memory_mb": _peak_mb()}
 
 
-def bulk_memory(buyers: int) -> dict[str, float]:
-    """Insert the usage of many buyers in one call; return the peak memory."""
-    _insert(_handler("insert_many"), _buyers(buyers))
+def bulk_memory() -> dict[str, float]:
+    """Insert the usage of 10,000 customers in one call; return the peak memory."""
+    _call(_handler("insert_many"), _insert_many_event(_ENTRIES))
     return {"memory_mb": _peak_mb()}
 
 
-def warm_insert_one() -> list[tuple[float, float]]:
-    """CPU of a whole call, and of the bare call to DynamoDB of the same items; ms."""
-    handler = _handler("insert_one")
+def warm_over_powertools() -> list[tuple[float, float]]:
+    """CPU of a whole call, and of Powertools with an empty route plus a bare call to DynamoDB; ms."""
+    handler, empty_route = _handler("insert_one"), _handler("empty_route")
     client = _plain_client()
 
     def ours() -> float:
         events = [_insert_one_event() for _ in range(_WARM_CALLS)]
         return _cpu(lambda: [_call(handler, event) for event in events]) / _WARM_CALLS * 1000
 
-    def bare() -> float:
-        calls = [_transaction([_item(_new_customer())]) for _ in range(_WARM_CALLS)]
-        return _cpu(lambda: [client.transact_write_items(**call) for call in calls]) / _WARM_CALLS * 1000
+    def reference() -> float:
+        calls = [
+            (_insert_one_event(), _transaction(_put_row(f"{uuid.uuid4()}#0"), _put_record(_new_customer())))
+            for _ in range(_WARM_CALLS)
+        ]
 
-    return _interleaved(ours, bare)
+        def call_both() -> None:
+            for event, transaction in calls:
+                _call(empty_route, event)
+                client.transact_write_items(**transaction)
+
+        return _cpu(call_both) / _WARM_CALLS * 1000
+
+    return _interleaved(ours, reference)
 
 
 def peer_insert_one() -> dict[str, list[tuple[float, float]]]:
@@ -110,96 +127,100 @@ def peer_insert_many() -> list[tuple[float, float]]:
     return _interleaved(lambda: wall(ours), lambda: wall(peer))
 
 
-def bulk_beside_batch_writer() -> list[tuple[float, float]]:
-    """Records/s of one call with 1,000 buyers, and of boto3's batch_writer, unconditional."""
+def bulk_vs_batch_writer() -> list[tuple[float, float]]:
+    """Entries/s of one call with 1,000 customers, and of boto3's batch_writer, unconditional."""
+    return _beside_batch_writer(_BULK, _BULK)
+
+
+def bulk_entries() -> list[tuple[float, float]]:
+    """Entries/s of one call with 10,000 entries of 300 customers, and of batch_writer, an item for each."""
+    return _beside_batch_writer(_ENTRIES, _CUSTOMERS, rounds=5)
+
+
+def _beside_batch_writer(entries: int, customers: int, *, rounds: int = _ROUNDS) -> list[tuple[float, float]]:
     import boto3  # noqa: PLC0415
 
-    handler = _handler("insert_many")
     table = boto3.resource("dynamodb").Table(os.environ["METERING_TABLE_NAME"])
 
     def batch_writer() -> float:
-        records = [_record(_new_customer()) for _ in range(_BULK)]
+        buyers = [_new_customer() for _ in range(customers)]
+        now = time.time_ns() // 1_000_000
+        records = [_record(buyers[n % customers], now + n // customers) for n in range(entries)]
 
         def write() -> None:
             with table.batch_writer() as batch:
                 for record in records:
                     batch.put_item(Item=record)
 
-        return _BULK / _wall(write)
+        return entries / _wall(write)
 
-    return _interleaved(lambda: _bulk_rate(handler), batch_writer)
+    return _interleaved(lambda: _bulk_rate(entries, customers), batch_writer, rounds)
 
 
-def bulk_beside_ceiling() -> list[tuple[float, float]]:
-    """Records/s of one call with 1,000 buyers, and the most that boto3 can do with ready-made items."""
-    from metering_handlers.record_writer import WRITE_PARALLELISM  # noqa: PLC0415
+def bulk_with_ids() -> list[tuple[float, float]]:
+    """Entries/s of one call with ids, and of 32 threads that write each record with its id's row."""
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
 
-    handler = _handler("insert_many")
-    client = _fastest_client(WRITE_PARALLELISM)
+    client = boto3.client("dynamodb", config=Config(max_pool_connections=_THREADS))
 
-    def bare() -> float:
-        calls = [
-            {**_transaction([_item(_new_customer()) for _ in range(100)], row=False)}
-            for _ in range(_BULK // 100)
-        ]
+    def threads() -> float:
+        calls = [_transaction(_put_row(uuid.uuid4().hex), _put_record(_new_customer())) for _ in range(_BULK)]
 
         def write() -> None:
-            with ThreadPoolExecutor(WRITE_PARALLELISM) as pool:
+            with ThreadPoolExecutor(_THREADS) as pool:
                 list(pool.map(lambda call: client.transact_write_items(**call), calls))
 
         return _BULK / _wall(write)
 
-    return _interleaved(lambda: _bulk_rate(handler), bare)
+    return _interleaved(lambda: _bulk_rate(_BULK, _BULK, with_ids=True), threads)
 
 
 def bulk_growth() -> list[tuple[float, float]]:
-    """CPU of a record, ms: of 10,000 in one call, and of 1,000."""
+    """CPU of a record, ms: of 10,000 customers in one call, and of 1,000."""
     handler = _handler("insert_many")
 
     def cpu(count: int) -> float:
         event = _insert_many_event(count)
         return _cpu(lambda: _call(handler, event)) / count * 1000
 
-    return _interleaved(lambda: cpu(10_000), lambda: cpu(1_000), rounds=5)
+    return _interleaved(lambda: cpu(_ENTRIES), lambda: cpu(_BULK), rounds=5)
 
 
 def list_page() -> list[tuple[float, float]]:
     """CPU of a record on a page of 1,000, ms: of a whole call, and of the bare query."""
-    handler = _handler("list")
-    customer = _new_customer_with(_PAGE)
-    client = _plain_client()
-    query: dict[str, Any] = {
-        "TableName": os.environ["METERING_TABLE_NAME"],
-        "KeyConditionExpression": "customerIdentifier = :customer",
-        "ExpressionAttributeValues": {":customer": {"S": customer}},
-        "ConsistentRead": True,
-        "Limit": _PAGE,
-    }
-    event = _list_event(customer, limit=str(_PAGE))
-    return _interleaved(
-        lambda: _cpu(lambda: _call(handler, event)) / _PAGE * 1000,
-        lambda: _cpu(lambda: client.query(**query)) / _PAGE * 1000,
-    )
+    return _beside_query(_PAGE, {"limit": str(_PAGE)}, Limit=_PAGE)
 
 
 def list_totals() -> list[tuple[float, float]]:
     """CPU of a record in totals by dimension, ms: of a whole call, and of the bare queries."""
+    return _beside_query(_TOTALS, {"group_by": "dimension", "from": "2000-01-01", "to": str(2**53 - 1)})
+
+
+def _beside_query(records: int, query: dict[str, str], **page: int) -> list[tuple[float, float]]:
     handler = _handler("list")
-    customer = _new_customer_with(_TOTALS)
+    customer = _new_customer_with(records)
     client = _plain_client()
-    pages = client.get_paginator("query")
-    query: dict[str, Any] = {
+    bare: dict[str, Any] = {
         "TableName": os.environ["METERING_TABLE_NAME"],
         "KeyConditionExpression": "customerIdentifier = :customer",
         "ExpressionAttributeValues": {":customer": {"S": customer}},
         "ConsistentRead": True,
+        **page,
     }
-    event = _list_event(customer, **{"group_by": "dimension", "from": "0", "to": str(2**53 - 1)})
-    if json.loads(_call(handler, event)["body"])["records"] != _TOTALS:
-        raise RuntimeError("the totals do not cover all records")
+    event = _list_event(customer, **query)
+    listed = json.loads(_call(handler, event)["body"])
+    if listed.get("record_count", len(listed.get("records", ()))) != records:
+        raise RuntimeError("the list does not cover all records")
+
+    def read_bare() -> None:
+        answer = client.query(**bare)
+        while not page and (last := answer.get("LastEvaluatedKey")):
+            answer = client.query(**bare, ExclusiveStartKey=last)
+
     return _interleaved(
-        lambda: _cpu(lambda: _call(handler, event)) / _TOTALS * 1000,
-        lambda: _cpu(lambda: list(pages.paginate(**query))) / _TOTALS * 1000,
+        lambda: _cpu(lambda: _call(handler, event)) / records * 1000,
+        lambda: _cpu(read_bare) / records * 1000,
     )
 
 
@@ -221,71 +242,68 @@ def list_depth() -> list[tuple[float, float]]:
     )
 
 
-def at_limit(
-    requests: int, records: int, customers: str = "many", dimensions: str = "short"
-) -> dict[str, float]:
-    """Send requests at once to partitions at their limit; repeat them until all records are stored."""
-    from pydantic import TypeAdapter  # noqa: PLC0415
+def limit_entries() -> dict[str, float]:
+    """Insert 10,000 entries of 300 customers in one call; return the seconds."""
+    handler = _handler("insert_many")
+    event = _insert_many_event(_ENTRIES, _CUSTOMERS)
+    return {"seconds": _wall(lambda: _call(handler, event))}
 
+
+def limit_goodput(requests: int, entries: int) -> dict[str, float]:
+    """Send requests of one entry for each customer at once; repeat them until all entries are stored."""
     from metering_handlers import dynamodb  # noqa: PLC0415
-    from metering_handlers.models import BuyerUsage  # noqa: PLC0415
-    from metering_handlers.record_writer import (  # noqa: PLC0415
+    from metering_handlers.inserting.canonical_form import CanonicalEntry  # noqa: PLC0415
+    from metering_handlers.inserting.writer import (  # noqa: PLC0415
         WRITE_PARALLELISM,
         IncompleteWriteError,
-        RecordWriter,
+        InsertRequest,
+        Writer,
     )
 
-    entry = TypeAdapter(BuyerUsage)
-    usage = _usage() if dimensions == "short" else _long_usage()
-
     def send() -> dict[str, float]:
-        writer = RecordWriter(
+        writer = Writer(
             client=dynamodb.connect(max_connections=WRITE_PARALLELISM),
             metering_table=os.environ["METERING_TABLE_NAME"],
             idempotency_table=os.environ["IDEMPOTENCY_TABLE_NAME"],
-            remembered_hours=24,
+            idempotency_hours=24,
+            transaction_id_days=90,
         )
-        only_customer = _new_customer()
-        usages = [
-            entry.validate_python(
-                {"customerIdentifier": _new_customer() if customers == "many" else only_customer, **usage}
-            )
-            for _ in range(records)
+        usage = {used["dimension_name"]: used["dimension_value"] for used in _USAGE}
+        canonical = [
+            CanonicalEntry(customer, None, usage, sent=1)
+            for customer in sorted(_new_customer() for _ in range(entries))
         ]
         key = str(uuid.uuid4())
         tries = retries = 0
         started.wait()
         while True:
             tries += 1
-            deadline = time.monotonic() + _FUNCTION_SECONDS
+            deadline = time.monotonic() + _FUNCTION_MS / 1000
+            request = InsertRequest(
+                entries=canonical,
+                key=key,
+                request_id=str(uuid.uuid4()),
+                time_ms=time.time_ns() // 1_000_000,
+                remaining_ms=lambda end=deadline: int((end - time.monotonic()) * 1000),  # type: ignore[misc]
+            )
             try:
-                written = writer.write(
-                    usages,
-                    key=key,
-                    request_id=str(uuid.uuid4()),
-                    request_time=time.time_ns() // 1_000_000,
-                    remaining_ms=lambda end=deadline: int((end - time.monotonic()) * 1000),  # type: ignore[misc]
-                )
+                written = writer.write(request)
             except IncompleteWriteError as error:
                 retries += error.written.retries
                 time.sleep(_RETRY_AFTER_SECONDS)
             else:
-                return {
-                    "seconds": time.monotonic() - first,
-                    "tries": tries,
-                    "retries": retries + written.retries,
-                }
+                seconds = time.monotonic() - first
+                return {"seconds": seconds, "tries": tries, "retries": retries + written.retries}
 
     started = threading.Barrier(requests + 1)
     with ThreadPoolExecutor(requests) as pool:
         pending = [pool.submit(send) for _ in range(requests)]
-        first = time.monotonic()
         started.wait()
         first = time.monotonic()
         outcomes = [future.result() for future in pending]
     slowest = max(outcome["seconds"] for outcome in outcomes)
     return {
-        "records_per_second": requests * records / slowest,
+        "records_per_second": requests * entries / slowest,
         "seconds": slowest,
         "fastest_seconds": min(outcome["seconds"] for outcome in outcomes),
         "complete_at_first": sum(outcome["tries"] == 1 for outcome in outcomes),
@@ -302,7 +320,7 @@ class _Context:
 
     @staticmethod
     def get_remaining_time_in_millis() -> int:
-        return 27_000
+        return _FUNCTION_MS
 
 
 def _plain_client() -> DynamoDBClient:
@@ -310,15 +328,6 @@ def _plain_client() -> DynamoDBClient:
     import boto3  # noqa: PLC0415
 
     return boto3.client("dynamodb")
-
-
-def _fastest_client(max_connections: int) -> DynamoDBClient:
-    """Create the client with the least work for each call."""
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-
-    config = Config(parameter_validation=False, user_agent="benchmark", max_pool_connections=max_connections)
-    return boto3.client("dynamodb", config=config)
 
 
 def _handler(function: str) -> Handler:
@@ -333,19 +342,21 @@ def _call(handler: Handler, event: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _insert(handler: Handler, body: object) -> None:
-    _call(handler, _event("POST", INSERT_MANY, body=body))
-
-
-def _bulk_rate(handler: Handler) -> float:
-    event = _insert_many_event(_BULK)
-    return _BULK / _wall(lambda: _call(handler, event))
+def _bulk_rate(entries: int, customers: int, *, with_ids: bool = False) -> float:
+    handler = _handler("insert_many")
+    event = _insert_many_event(entries, customers, with_ids=with_ids)
+    return entries / _wall(lambda: _call(handler, event))
 
 
 def _new_customer_with(records: int) -> str:
-    """Insert records of a new customer with the bulk insert; return the customer."""
+    """Store records of a new customer; return the customer."""
+    import boto3  # noqa: PLC0415
+
     customer = _new_customer()
-    _insert(_handler("insert_many"), {"buyers": [{"customerIdentifier": customer, **_usage()}] * records})
+    now = time.time_ns() // 1_000_000
+    with boto3.resource("dynamodb").Table(os.environ["METERING_TABLE_NAME"]).batch_writer() as batch:
+        for number in range(records):
+            batch.put_item(Item=_record(customer, now + number))
     return customer
 
 
@@ -353,76 +364,51 @@ def _new_customer() -> str:
     return uuid.uuid4().hex[:11]
 
 
-def _usage() -> dict[str, object]:
-    return {
-        "metered_dimensions": [
-            {"dimension_name": "metered_1_id", "dimension_value": 10},
-            {"dimension_name": "metered_3_id", "dimension_value": 20},
-        ]
-    }
-
-
-def _long_usage() -> dict[str, object]:
-    """Return the largest usage that is valid: 25 names of 255 characters of four bytes."""
-    return {
-        "metered_dimensions": [
-            {"dimension_name": chr(0x1F600 + number) * 255, "dimension_value": 2_147_483_647}
-            for number in range(25)
-        ]
-    }
-
-
-def _buyers(count: int) -> dict[str, object]:
-    return {"buyers": [{"customerIdentifier": _new_customer(), **_usage()} for _ in range(count)]}
-
-
-def _record(customer: str) -> dict[str, Any]:
+def _record(customer: str, create_timestamp: int) -> dict[str, Any]:
     return {
         "customerIdentifier": customer,
-        "create_timestamp": time.time_ns() // 1_000_000,
+        "create_timestamp": create_timestamp,
         "metering_pending": "true",
         "dimension_usage": [
-            {"dimension": "metered_1_id", "value": 10},
-            {"dimension": "metered_3_id", "value": 20},
+            {"dimension": used["dimension_name"], "value": used["dimension_value"]} for used in _USAGE
         ],
         "request_id": str(uuid.uuid4()),
     }
 
 
-def _item(customer: str) -> dict[str, Any]:
+def _put_record(customer: str) -> dict[str, Any]:
     from boto3.dynamodb.types import TypeSerializer  # noqa: PLC0415
 
     serialize = TypeSerializer().serialize
-    return {name: serialize(value) for name, value in _record(customer).items()}
+    record = _record(customer, time.time_ns() // 1_000_000)
+    return {
+        "TableName": os.environ["METERING_TABLE_NAME"],
+        "Item": {name: serialize(value) for name, value in record.items()},
+        "ConditionExpression": "attribute_not_exists(customerIdentifier)",
+    }
 
 
-def _transaction(items: list[dict[str, Any]], *, row: bool = True) -> dict[str, Any]:
-    puts: list[dict[str, Any]] = [
-        {
-            "TableName": os.environ["METERING_TABLE_NAME"],
-            "Item": item,
-            "ConditionExpression": "attribute_not_exists(customerIdentifier)",
-        }
-        for item in items
-    ]
-    if row:
-        puts.insert(
-            0,
-            {
-                "TableName": os.environ["IDEMPOTENCY_TABLE_NAME"],
-                "Item": {
-                    "id": {"S": f"{uuid.uuid4()}#0"},
-                    "expiration": {"N": "2000000000"},
-                    "payload_hash": {"S": uuid.uuid4().hex * 2},
-                    "request_time": {"N": "1795446956551"},
-                    "offsets": {"S": "0"},
-                    "request_id": {"S": str(uuid.uuid4())},
-                },
-                "ConditionExpression": "attribute_not_exists(id) OR expiration <= :now",
-                "ExpressionAttributeValues": {":now": {"N": "1795446956"}},
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            },
-        )
+def _put_row(row_id: str) -> dict[str, Any]:
+    """Put a row as large as one of a single insert."""
+    return {
+        "TableName": os.environ["IDEMPOTENCY_TABLE_NAME"],
+        "Item": {
+            "id": {"S": row_id},
+            "expires_at": {"N": "2000000000"},
+            "delete_after": {"N": "2000086400"},
+            "digest": {"S": uuid.uuid4().hex * 2},
+            "division": {"N": "1"},
+            "request_time": {"N": "1795446956551"},
+            "result": {"B": bytes(5)},
+            "request_id": {"S": str(uuid.uuid4())},
+        },
+        "ConditionExpression": "attribute_not_exists(id) OR expires_at < :before",
+        "ExpressionAttributeValues": {":before": {"N": "1795446956"}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _transaction(*puts: dict[str, Any]) -> dict[str, Any]:
     return {"TransactItems": [{"Put": put} for put in puts], "ClientRequestToken": str(uuid.uuid4())}
 
 
@@ -462,11 +448,22 @@ def _event(
 
 
 def _insert_one_event() -> dict[str, Any]:
-    return _event("POST", INSERT_ONE, _new_customer(), body=_usage())
+    return _event("POST", INSERT_ONE, _new_customer(), body={"metered_dimensions": _USAGE})
 
 
-def _insert_many_event(count: int) -> dict[str, Any]:
-    return _event("POST", INSERT_MANY, body=_buyers(count))
+def _insert_many_event(
+    entries: int, customers: int | None = None, *, with_ids: bool = False
+) -> dict[str, Any]:
+    """Create a request with entries of so many customers in turn; by default each of its own."""
+    identifiers = [_new_customer() for _ in range(customers or entries)]
+    buyers: list[dict[str, object]] = [
+        {"customerIdentifier": identifiers[number % len(identifiers)], "metered_dimensions": _USAGE}
+        for number in range(entries)
+    ]
+    if with_ids:
+        for buyer in buyers:
+            buyer["transaction_id"] = str(uuid.uuid4())
+    return _event("POST", INSERT_MANY, body={"buyers": buyers})
 
 
 def _list_event(customer: str, **query: str) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import boto3
 
@@ -14,19 +16,24 @@ from tools.local_cloud.api_client import send
 from tools.local_cloud.steps import StepError, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from tools.local_cloud.deploy import Api
 
 IDEMPOTENCY_KEY = "demo-2026-11"
+TRANSACTION_ID = "demo-2026-11-23T10"
+WITH_ID: dict[str, Any] = {
+    "transaction_id": TRANSACTION_ID,
+    "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": 5}],
+}
+WITH_ANOTHER_ID: dict[str, Any] = {
+    "transaction_id": "demo-2026-11-23T11",
+    "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": 7}],
+}
 
-# Usage of the three records, in the order in which they are inserted.
-_USAGE = [
-    {entry["dimension_name"]: entry["dimension_value"] for entry in buyer["metered_dimensions"]}
-    for buyer in (INSERT_ONE, *INSERT_MANY["buyers"])
-]
 _LOG_SECONDS = 30
 _POLL_SECONDS = 0.5
 
@@ -44,36 +51,55 @@ def run_demo(api: Api) -> None:
     StepError
         If a result is not as expected.
     """
-    say("\n1. One record for one customer\n")
-    answer = _exchange(api, "POST", f"/insertMeteringRecord/{CUSTOMER}", INSERT_ONE)
-    _expect(answer == {}, "Inserting one record must answer with the empty object {}.")
+    insert_one, insert_many = f"/insertMeteringRecord/{CUSTOMER}", "/insertMeteringRecords"
+    list_records = f"/listMeteringRecords/{CUSTOMER}"
 
-    say("\n2. Several records in one request, here both for the same customer\n")
-    answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY, IDEMPOTENCY_KEY)
-    _expect(answer == {}, "Inserting several records must answer with the empty object {}.")
+    say("\n1. One customer's usage\n")
+    _expect_empty(_exchange(api, "POST", insert_one, INSERT_ONE))
 
-    say("\n3. The same request again, as from a client that got no answer: nothing is written twice\n")
-    answer = _exchange(api, "POST", "/insertMeteringRecords", INSERT_MANY, IDEMPOTENCY_KEY)
-    _expect(answer == {}, "A repeated request must answer as the first did.")
+    say("\n2. Several entries in one request: those of one customer are added up to one record\n")
+    _expect_empty(_exchange(api, "POST", insert_many, INSERT_MANY, IDEMPOTENCY_KEY))
 
-    say("\n4. The customer's records, listed\n")
-    _check_listed(_exchange(api, "GET", f"/listMeteringRecords/{CUSTOMER}"))
+    say("\n3. The same request again, as from a client that got no answer: nothing is stored twice\n")
+    _expect_empty(_exchange(api, "POST", insert_many, INSERT_MANY, IDEMPOTENCY_KEY))
 
-    say("\n5. The same records as DynamoDB stores them, ready for the quickstart's hourly job\n")
+    say("\n4. Usage with a transaction_id, an id of your own\n")
+    _expect_empty(_exchange(api, "POST", insert_one, WITH_ID))
+
+    say("\n5. The same usage in another request, beside new usage: only the new usage is stored\n")
+    regrouped = [{"customerIdentifier": CUSTOMER, **entry} for entry in (WITH_ID, WITH_ANOTHER_ID)]
+    answer = _exchange(api, "POST", insert_many, {"buyers": regrouped})
+
+    say("\n6. The record that holds the usage with that id\n")
+    found = _exchange(api, "GET", f"{list_records}?{urlencode({'transaction_id': TRANSACTION_ID})}")
+    (record,) = _checked_records(found, [WITH_ID])
+    duplicate = {
+        "customerIdentifier": CUSTOMER,
+        "transaction_id": TRANSACTION_ID,
+        "create_timestamp": record["create_timestamp"],
+        "differs": False,
+    }
+    _expect(answer == {"duplicates": [duplicate]}, "The insert must have named the usage that is known.")
+
+    say("\n7. All records of the customer\n")
+    expected = [INSERT_ONE, _added_up(INSERT_MANY["buyers"]), WITH_ID, WITH_ANOTHER_ID]
+    _checked_records(_exchange(api, "GET", list_records), expected)
+
+    say("\n8. The same records as DynamoDB stores them, ready for the quickstart's hourly job\n")
     items = boto3.client("dynamodb").scan(TableName=api.metering_table, ConsistentRead=True)["Items"]
     items.sort(key=lambda item: int(item["create_timestamp"]["N"]))
     for item in items:
         say(f"   {json.dumps(item)}")
-    _check_stored(items)
+    _check_stored(items, expected)
 
-    say("\n6. What a function logged about the last insert, from CloudWatch Logs\n")
+    say("\n9. What a function logged about the last insert, from CloudWatch Logs\n")
     say(f"   {log_line_of(api, items[-1]['request_id']['S'])}")
 
 
 def _exchange(
     api: Api, method: str, path: str, payload: object = None, idempotency_key: str | None = None
-) -> object:
-    """Send a signed request, print both sides of it, and return the parsed answer if it is a 200."""
+) -> dict[str, Any]:
+    """Send a signed request, print both sides of it, and return the answer if it is a 200 and an object."""
     say(f"   > {method} {api.api_url}{path}")
     if payload is not None:
         say("   > Content-Type: application/json")
@@ -94,6 +120,8 @@ def _exchange(
         raise StepError("The API's answer is not JSON.") from None
     _say_json(parsed, "<")
     _expect(answer.status == HTTPStatus.OK, f"The API must answer with 200, not {answer.status}.")
+    if not isinstance(parsed, dict):
+        raise StepError("The API's answer is not a JSON object.")
     return parsed
 
 
@@ -102,43 +130,72 @@ def _say_json(value: object, direction: str) -> None:
         say(f"   {direction} {line}")
 
 
-def _check_listed(answer: object) -> None:
-    expected = [
+def _expect_empty(answer: Mapping[str, Any]) -> None:
+    _expect(answer == {}, "An insert must answer with the empty object {}.")
+
+
+def _added_up(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the body of a single insert with the same usage as several entries of one customer."""
+    sums: Counter[str] = Counter()
+    for entry in entries:
+        for used in entry["metered_dimensions"]:
+            sums[used["dimension_name"]] += used["dimension_value"]
+    return {
+        "metered_dimensions": [
+            {"dimension_name": name, "dimension_value": value} for name, value in sorted(sums.items())
+        ]
+    }
+
+
+def _checked_records(
+    answer: Mapping[str, Any], expected: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Check that an answer lists the usage of single inserts, all pending, and return its records."""
+    records: list[dict[str, Any]] = answer.get("records", [])
+    _expect(answer == {"records": records, "next_token": None}, "The list must be one page of records.")
+    listed = [
         {
             "customerIdentifier": CUSTOMER,
             "dimension_usage": [
-                {"dimension": name, "value": value, "status": "pending"} for name, value in usage.items()
+                {"dimension": used["dimension_name"], "value": used["dimension_value"], "status": "pending"}
+                for used in usage["metered_dimensions"]
             ],
             "status": "pending",
             "metering_response": None,
         }
-        for usage in _USAGE
+        for usage in expected
     ]
-    listed = answer.get("records") if isinstance(answer, dict) else None
     _expect(
-        isinstance(listed, list) and [_without_trace(record) for record in listed] == expected,
-        "The list must hold the three records in the order they were inserted, all pending.",
+        [_without_trace(record) for record in records] == listed,
+        f"The list must hold {len(listed)} record(s), in the order they were inserted, all pending.",
     )
-    _expect(answer == {"records": listed, "next_token": None}, "Three records must make one page.")
+    return records
 
 
-def _check_stored(items: list[dict[str, AttributeValueTypeDef]]) -> None:
-    expected = [
+def _check_stored(
+    items: Sequence[Mapping[str, AttributeValueTypeDef]], expected: Sequence[Mapping[str, Any]]
+) -> None:
+    stored = [
         {
             "customerIdentifier": {"S": CUSTOMER},
             "metering_pending": {"S": "true"},
             "dimension_usage": {
                 "L": [
-                    {"M": {"dimension": {"S": name}, "value": {"N": str(value)}}}
-                    for name, value in usage.items()
+                    {
+                        "M": {
+                            "dimension": {"S": used["dimension_name"]},
+                            "value": {"N": str(used["dimension_value"])},
+                        }
+                    }
+                    for used in usage["metered_dimensions"]
                 ]
             },
         }
-        for usage in _USAGE
+        for usage in expected
     ]
     _expect(
-        [_without_trace(item) for item in items] == expected,
-        "The table must hold the three records, as the quickstart's job reads them.",
+        [_without_trace(item) for item in items] == stored,
+        f"The table must hold the {len(stored)} records, as the quickstart's job reads them.",
     )
 
 

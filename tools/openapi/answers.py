@@ -1,7 +1,8 @@
-"""Answers of the API, as pydantic models with examples, and the OpenAPI components built from them.
+"""Answers of the API, with examples, and the OpenAPI components built from them.
 
-The functions write their answers as plain dictionaries: these models would lengthen a cold start, so they are
-not shipped. Unit, contract and integration tests hold real answers to the document built from them.
+The answers to inserts are those of ``metering_handlers.contract.answers``. The others are pydantic models
+here: the functions write them as plain dictionaries, and models would lengthen a cold start. Unit, contract
+and integration tests hold real answers to the document built from both.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
 
-from metering_handlers.models import RecordStatus
-from metering_handlers.problems import MAX_LISTED_VIOLATIONS, PROBLEM_JSON, ProblemType
+from metering_handlers.contract.answers import DryRun, Duplicate, Inserted, RecordKey
+from metering_handlers.contract.limits import MAX_LISTED_VIOLATIONS
+from metering_handlers.contract.problem_types import PROBLEM_JSON, SAFE_REPEAT, SEE_STORED, ProblemType
+from metering_handlers.contract.queries import RecordStatus
 from tools.example_requests import CUSTOMER
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ JsonObject = dict[str, Any]
 
 _REQUEST_ID = "JKJaXmPLvHcESHA="
 _IDEMPOTENCY_KEY = "usage-2026-11-23T10"
+_TRANSACTION_ID = "2026-11-23T10:metered_1_id"
 _TIMESTAMP = 1795446956551
 _REF_TEMPLATE = "#/components/schemas/{model}"
 
@@ -33,24 +37,6 @@ _REF_TEMPLATE = "#/components/schemas/{model}"
 class _Answer(BaseModel):
     # The docstring of an attribute is its description.
     model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class RecordKey(_Answer):
-    """Key of a stored record."""
-
-    customerIdentifier: str = Field(examples=[CUSTOMER])  # noqa: N815 - the API's name for it
-    create_timestamp: Annotated[int | float, WithJsonSchema({"type": "number"})] = Field(
-        examples=[_TIMESTAMP]
-    )
-    """Time of the insert, in whole milliseconds since 1970-01-01T00:00:00Z. Records that were not inserted \
-through this API may have another number."""
-
-
-class Inserted(_Answer):
-    """Everything is stored."""
-
-    records: list[RecordKey] = []
-    """With `Prefer: return=representation`: one for each entry, in their order."""
 
 
 class UsageOutcome(_Answer):
@@ -67,9 +53,15 @@ class UsageOutcome(_Answer):
 `Unprocessed` if BatchMeterUsage did not process it, or `Unknown`."""
 
 
-class MeteringRecord(RecordKey):
+class MeteringRecord(_Answer):
     """A stored record. One that was stored by hand is shown as well as possible."""
 
+    customerIdentifier: str = Field(examples=[CUSTOMER])  # noqa: N815 - the API's name for it
+    create_timestamp: Annotated[int | float, WithJsonSchema({"type": "number"})] = Field(
+        examples=[_TIMESTAMP]
+    )
+    """Milliseconds since 1970-01-01T00:00:00Z. Records that were not inserted through this API may have \
+another number."""
     dimension_usage: list[UsageOutcome]
     status: RecordStatus
     """`pending` until the hourly job has sent it; then `failed` if any of its dimensions is, else \
@@ -116,7 +108,7 @@ class TotalsPage(_Answer):
 
     totals: list[DimensionTotals]
     """Sorted by dimension."""
-    records: int = Field(ge=0)
+    record_count: int = Field(ge=0)
     """Number of records added up."""
     next_token: str | None
     """Token of the totals of the remaining records, to be added to these; null if there are none."""
@@ -171,9 +163,14 @@ class Incomplete(Problem):
     """An insert of which only a part is stored."""
 
     inserted: int = Field(ge=0)
-    """Number of records stored by a partially completed request."""
-    idempotency_key: str
-    """The `Idempotency-Key` with which to complete a partially completed request."""
+    """Entries of a partially completed request that are known to be stored, new and known ones: there may \
+be more."""
+    idempotency_key: str = ""
+    """The `Idempotency-Key` with which to complete a partially completed request. Absent if it is to be \
+sent again as it was, because it had none and all of its entries have a `transaction_id`."""
+    resume_until: Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})] = ""
+    """Time until which a partially completed request may be completed. Absent if its `Idempotency-Key` may \
+have been used before and it is not known when: it is remembered from then."""
 
 
 class _AnswerSchema(GenerateJsonSchema):
@@ -190,10 +187,10 @@ class _AnswerSchema(GenerateJsonSchema):
         return False
 
 
-def _schemas(*models: type[BaseModel]) -> dict[str, JsonObject]:
-    """Return the schemas of models, and of the models that they refer to, by their names."""
-    _, document = models_json_schema(
-        [(model, "serialization") for model in models],
+def _schemas(*types: type) -> dict[str, JsonObject]:
+    """Return the schemas of types, and of those that they refer to, by their names."""
+    _, document = TypeAdapter.json_schemas(
+        [(each, "serialization", TypeAdapter(each)) for each in types],
         ref_template=_REF_TEMPLATE,
         schema_generator=_AnswerSchema,
     )
@@ -203,7 +200,9 @@ def _schemas(*models: type[BaseModel]) -> dict[str, JsonObject]:
     return schemas
 
 
-SCHEMAS: dict[str, JsonObject] = _schemas(Inserted, RecordPage, TotalsPage, Problem, Refusal, Violations)
+SCHEMAS: dict[str, JsonObject] = _schemas(
+    Inserted, DryRun, RecordPage, TotalsPage, Problem, Refusal, Violations
+)
 
 HEADERS: JsonObject = {
     "IdempotentReplayed": {
@@ -223,9 +222,9 @@ HEADERS: JsonObject = {
 }
 
 
-def _success(description: str, examples: Mapping[str, tuple[str, BaseModel]]) -> JsonObject:
-    """Create the answer with status 200; its examples are instances of its models, each with a summary."""
-    models = {type(example).__name__: None for _, example in examples.values()}
+def _success(description: str, examples: Mapping[str, tuple[str, type, object]]) -> JsonObject:
+    """Create the answer with status 200; each of its examples has a summary, its type and its value."""
+    models = {model.__name__: None for _, model, _ in examples.values()}
     schemas = [{"$ref": _REF_TEMPLATE.format(model=model)} for model in models]
     return {
         "description": description,
@@ -233,17 +232,19 @@ def _success(description: str, examples: Mapping[str, tuple[str, BaseModel]]) ->
             "application/json": {
                 "schema": {"oneOf": schemas} if len(schemas) > 1 else schemas[0],
                 "examples": {
-                    name: {"summary": summary, "value": _value(example)}
-                    for name, (summary, example) in examples.items()
+                    name: {"summary": summary, "value": _value(model, example)}
+                    for name, (summary, model, example) in examples.items()
                 },
             }
         },
     }
 
 
-def _value(example: BaseModel) -> JsonObject:
-    """Return an example as JSON, without the members that it leaves out."""
-    return example.model_dump(mode="json", exclude_unset=True)
+def _value(model: type, example: object) -> JsonObject:
+    """Return an example as JSON, validated, without the members that it leaves out."""
+    adapter: TypeAdapter[object] = TypeAdapter(model)
+    value: JsonObject = adapter.dump_python(adapter.validate_python(example), mode="json", exclude_unset=True)
+    return value
 
 
 def _result(dimension: str, quantity: int, status: str) -> JsonObject:
@@ -260,13 +261,31 @@ def _result(dimension: str, quantity: int, status: str) -> JsonObject:
     }
 
 
+_DUPLICATE = Duplicate(
+    customerIdentifier=CUSTOMER,
+    transaction_id=_TRANSACTION_ID,
+    create_timestamp=_TIMESTAMP,
+    differs=False,
+)
+
 INSERTED: JsonObject = _success(
-    "Everything is stored, by this request or by an earlier one that it repeats.",
+    "Everything is stored, by this request or by earlier ones. With `dry_run=true`: what would be written.",
     {
-        "empty": ("By default", Inserted()),
+        "empty": ("By default", Inserted, Inserted()),
+        "duplicates": (
+            "With an entry whose transaction_id is known",
+            Inserted,
+            Inserted(duplicates=[_DUPLICATE]),
+        ),
         "representation": (
             "With Prefer: return=representation",
+            Inserted,
             Inserted(records=[RecordKey(customerIdentifier=CUSTOMER, create_timestamp=_TIMESTAMP)]),
+        ),
+        "dry run": (
+            "With dry_run=true",
+            DryRun,
+            DryRun(dry_run=True, records=1, duplicates=[_DUPLICATE]),
         ),
     },
 ) | {
@@ -281,6 +300,7 @@ LISTED: JsonObject = _success(
     {
         "page": (
             "A record that was billed in part, and one that is still pending",
+            RecordPage,
             RecordPage(
                 records=[
                     MeteringRecord(
@@ -321,6 +341,7 @@ LISTED: JsonObject = _success(
         ),
         "totals": (
             "With group_by=dimension",
+            TotalsPage,
             TotalsPage(
                 totals=[
                     DimensionTotals(
@@ -336,7 +357,7 @@ LISTED: JsonObject = _success(
                         failed=Total(records=1, quantity=20),
                     ),
                 ],
-                records=2,
+                record_count=2,
                 next_token=None,
             ),
         ),
@@ -408,7 +429,7 @@ def _problem(
         if model is Refusal:
             del example["status"]
             common = Refusal
-        examples[problem_type.value] = {"value": _value(model.model_validate(example))}
+        examples[problem_type.value] = {"value": _value(model, example)}
     response: JsonObject = {"description": description}
     if retry_after:
         response["headers"] = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
@@ -434,11 +455,17 @@ def _broken_rule(location: str, pointer: str, code: str, detail: str) -> JsonObj
 _REQUEST_REFUSED = "API Gateway refused the request; nothing was written. The HTTP status says why."
 _BAD_REQUEST = "A parameter of the path is missing."
 _UNAVAILABLE = "The metering table did not answer in time. Try again."
+_RESUME_UNTIL = "2026-11-24T10:15:56Z"
+_IN_DOUBT = (
+    "A part of an insert may be stored. Repeat it as it was if it had an `Idempotency-Key`, or if all of its "
+    "entries have a `transaction_id`; otherwise repeat it with `instance` as its `Idempotency-Key`."
+)
 
 RESPONSES: JsonObject = {
     "InvalidInsert": _problem(
         HTTPStatus.BAD_REQUEST,
-        "The body is missing or not JSON, or a header is wrong. Nothing is written.",
+        "The body is missing or not JSON, a header is wrong, or a query parameter is wrong or unknown. "
+        "Nothing is written.",
         {
             ProblemType.MISSING_BODY: "The request has no body; send a JSON object.",
             ProblemType.MALFORMED_JSON: "The body is not JSON: Expecting value at line 1, column 1.",
@@ -488,16 +515,25 @@ RESPONSES: JsonObject = {
             "application/json."
         },
     ),
+    "KeyConflict": _problem(
+        HTTPStatus.CONFLICT,
+        "The request cannot be completed under its `Idempotency-Key`: what is remembered of the key was "
+        "written by another release, or by a later use of it. A part may be stored.",
+        {
+            ProblemType.IDEMPOTENCY_KEY_CONFLICT: "The request cannot be completed under this "
+            f"Idempotency-Key: it has expired, and was used again meanwhile. {SEE_STORED}"
+        },
+    ),
     "UnprocessableInsert": _problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "The body or the path breaks a rule, or the `Idempotency-Key` was used for another payload. "
-        "Nothing is written.",
+        "The body or the path breaks a rule, or the `Idempotency-Key` belongs to other entries. Nothing is "
+        "written.",
         {
             ProblemType.INVALID_REQUEST: _broken_rule(
                 "body", "/metered_dimensions/0/dimension_value", "too_small", "must be at least 0"
             ),
-            ProblemType.IDEMPOTENCY_KEY_REUSED: "This Idempotency-Key was used for another payload; nothing "
-            "was written. Use a new key for it.",
+            ProblemType.IDEMPOTENCY_KEY_REUSED: "This Idempotency-Key belongs to other entries; nothing was "
+            f"written now. {SEE_STORED}",
         },
     ),
     "UnprocessableListing": _problem(
@@ -517,29 +553,30 @@ RESPONSES: JsonObject = {
     ),
     "InternalError": _problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Something went wrong. To repeat an insert safely, send it with its `Idempotency-Key`; "
-        "if it had none, with `instance` as its key.",
+        f"Something went wrong. {_IN_DOUBT}",
         {
-            ProblemType.INTERNAL_ERROR: "Something went wrong on our side. Quote the request id in instance "
-            "to the operator."
+            ProblemType.INTERNAL_ERROR: f"Something went wrong on our side. {SAFE_REPEAT} Quote the request "
+            "id in instance to the operator."
         },
     ),
     "BadGateway": _problem(
         HTTPStatus.BAD_GATEWAY,
-        "The function failed. To repeat an insert safely, see 500.",
-        {ProblemType.INTERNAL_ERROR: "The function has failed."},
-        retry_after=True,
+        f"The function failed. {_IN_DOUBT}",
+        {ProblemType.INTERNAL_ERROR: f"The function has failed. {SAFE_REPEAT}"},
     ),
     "IncompleteInsert": _problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The table could not take all records in time. `inserted` records are stored; the same request with "
-        "`idempotency_key` as its `Idempotency-Key` stores the rest.",
+        "The table could not take all entries in time. `inserted` entries are stored; the same request "
+        "stores the rest, with `idempotency_key` as its `Idempotency-Key` where that is given, until "
+        "`resume_until`. `Retry-After` is present where it is safe to repeat the request as it was.",
         {
             ProblemType.INCOMPLETE: {
-                "detail": "The metering table took 99 of 5000 record(s) in time. Send the request again with "
-                f"the header Idempotency-Key: {_IDEMPOTENCY_KEY}; what is in is not written again.",
+                "detail": "The metering table took 99 of 5000 entries in time. Send the request again with "
+                f"the header Idempotency-Key: {_IDEMPOTENCY_KEY}, until {_RESUME_UNTIL}; stored usage is not "
+                "written again.",
                 "inserted": 99,
                 "idempotency_key": _IDEMPOTENCY_KEY,
+                "resume_until": _RESUME_UNTIL,
             },
             ProblemType.UNAVAILABLE: _UNAVAILABLE,
         },
@@ -553,8 +590,7 @@ RESPONSES: JsonObject = {
     ),
     "GatewayTimeout": _problem(
         HTTPStatus.GATEWAY_TIMEOUT,
-        "The function did not answer in time. To repeat an insert safely, see 500.",
-        {ProblemType.GATEWAY_TIMEOUT: "The function did not answer in time."},
-        retry_after=True,
+        f"The function did not answer in time. {_IN_DOUBT}",
+        {ProblemType.GATEWAY_TIMEOUT: f"The function did not answer in time. {SAFE_REPEAT}"},
     ),
 }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from metering_handlers.api import MeteringResolver
+    from metering_handlers.http.resolver import MeteringResolver
     from tools.openapi.answers import JsonObject
 
 FILE = PROJECT / "docs" / "openapi.json"
@@ -37,9 +37,9 @@ _DESCRIPTION = """\
 Stores the usage of an AWS Marketplace product's buyers in the table from which the AWS Marketplace SaaS \
 quickstart bills it.
 
-**Exactly once.** Send each insert with an `Idempotency-Key` of your own, and repeat it with the same key \
-until it is answered with 200: however often it is sent, its records are stored once. A request without a \
-key has its request id as key, which a 503 returns. Keys are remembered for at least 24 hours.
+**Exactly once.** Give each entry a `transaction_id` of your own: for one customer, usage with the same id \
+is stored once, in whatever request, order or company it comes again. For usage without ids, send each \
+insert with an `Idempotency-Key`, and repeat it with the same key until it is answered with 200.
 
 **Errors** are problem details (RFC 9457). `type` tells programs which problem it is; `errors` lists every \
 rule that a request breaks.
@@ -94,6 +94,7 @@ _GATEWAY_ANSWERS = {
 }
 _INSERT_ANSWERS = _GATEWAY_ANSWERS | {
     "400": "InvalidInsert",
+    "409": "KeyConflict",
     "413": "PayloadTooLarge",
     "415": "UnsupportedMediaType",
     "422": "UnprocessableInsert",
@@ -104,9 +105,16 @@ _LIST_ANSWERS = _GATEWAY_ANSWERS | {
     "422": "UnprocessableListing",
     "503": "Unavailable",
 }
-_EXAMPLES: Mapping[str, tuple[str, object]] = {
-    "insertMeteringRecord": ("Two dimensions of one customer", INSERT_ONE),
-    "insertMeteringRecords": ("The same customer twice", INSERT_MANY),
+_TRANSACTION_ID = {"transaction_id": "2026-11-23T10"}
+_EXAMPLES: Mapping[str, Mapping[str, tuple[str, object]]] = {
+    "insertMeteringRecord": {
+        "seed": ("Two dimensions of one customer", INSERT_ONE),
+        "id": ("With an id of your own", INSERT_ONE | _TRANSACTION_ID),
+    },
+    "insertMeteringRecords": {
+        "seed": ("The same customer twice: added up to one record", INSERT_MANY),
+        "id": ("With an id of your own", {"buyers": [INSERT_MANY["buyers"][0] | _TRANSACTION_ID]}),
+    },
 }
 
 
@@ -177,6 +185,7 @@ def _resolvers() -> list[MeteringResolver]:
     for name in ("METERING_TABLE_NAME", "IDEMPOTENCY_TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"):
         os.environ.setdefault(name, "none")
     os.environ.setdefault("IDEMPOTENCY_HOURS", "24")
+    os.environ.setdefault("TRANSACTION_ID_DAYS", "90")
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
     return [importlib.import_module(f"metering_handlers.{spec.module}").app for spec in FUNCTIONS]
@@ -217,9 +226,11 @@ def _complete(operation: JsonObject) -> None:
             parameter["examples"] = {value: {"value": value} for value in schema.pop("examples")}
     has_customer = any(parameter["in"] == "path" for parameter in operation["parameters"])
     if "requestBody" in operation:
-        summary, value = _EXAMPLES[operation["operationId"]]
         (media_type,) = operation["requestBody"]["content"].values()
-        media_type["examples"] = {"seed": {"summary": summary, "value": value}}
+        media_type["examples"] = {
+            name: {"summary": summary, "value": value}
+            for name, (summary, value) in _EXAMPLES[operation["operationId"]].items()
+        }
         customer = "path.customerIdentifier" if has_customer else "body#/buyers/0/customerIdentifier"
         success = answers.INSERTED | {
             "links": {

@@ -6,7 +6,8 @@ to be invalid is sent unchanged.
 
 import os
 import uuid
-from datetime import UTC, datetime
+from collections import Counter, defaultdict
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
@@ -17,7 +18,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import strategies as st
 
-from metering_handlers.models import MAX_IDEMPOTENCY_KEY_LENGTH, NOT_WITH_GROUP_BY
+from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_IDEMPOTENCY_KEY_LENGTH, MAX_QUANTITY
+from metering_handlers.contract.queries import EPOCH, NOT_WITH_GROUP_BY, NOT_WITH_TRANSACTION_ID
 
 if TYPE_CHECKING:
     from schemathesis import Case, HookContext, Response
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 
 KEY = "Idempotency-Key"
 RUN = uuid.uuid4().hex[:8]
-MANY = 1_000
-"""Number of entries from which a bulk request gets its own customer: listing tens of thousands of records
-takes the local cloud seconds, where DynamoDB takes milliseconds."""
 
 
 class Signature(requests.auth.AuthBase):
@@ -54,8 +53,9 @@ schemathesis.auth.set_from_requests(  # type: ignore[attr-defined] # documented,
 # Epoch milliseconds begin in 1970; JSON Schema has no earliest date.
 schemathesis.openapi.format(
     "date-time",
-    st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat),
+    st.datetimes(min_value=EPOCH.replace(tzinfo=None), timezones=st.just(UTC)).map(datetime.isoformat),
 )
+schemathesis.openapi.format("date", st.dates(min_value=EPOCH.date()).map(date.isoformat))
 
 first_use: dict[str, object] = {}
 """The first accepted request of each idempotency key."""
@@ -84,7 +84,8 @@ def after_call(context: "HookContext", case: "Case[Any]", response: "Response") 
     if case.method == "GET":
         if token := response.json()["next_token"]:
             pages[token] = dict(case.path_parameters or {}), dict(case.query or {})
-    elif case.headers is not None and KEY in case.headers:
+    # A dry run remembers nothing.
+    elif case.headers is not None and KEY in case.headers and "dry_run" not in response.json():
         first_use.setdefault(case.headers[KEY], payload(case))
 
 
@@ -104,6 +105,8 @@ def continue_or_start_listing(case: "Case[Any]") -> None:
     """Send only tokens of the API, with the listing they belong to, and no conflicting parameters."""
     query = dict(case.query or {})
     token = query.pop("next_token", None)
+    if "transaction_id" in query:
+        query = {name: value for name, value in query.items() if name not in NOT_WITH_TRANSACTION_ID}
     if "group_by" in query:
         query = {name: value for name, value in query.items() if name not in NOT_WITH_GROUP_BY}
     if token in pages:
@@ -118,19 +121,41 @@ def continue_or_start_listing(case: "Case[Any]") -> None:
 def milliseconds(instant: int | str) -> float:
     """Read an instant in either form."""
     text = str(instant)
-    return int(text) if text.isdigit() else datetime.fromisoformat(text).timestamp() * 1000
+    if text.isdigit():
+        return int(text)
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
 
 
 def valid_body(body: "JsonObject") -> "JsonObject":
-    """Name each dimension once in an entry, and write whole numbers without a decimal point."""
-    if "buyers" in body:
-        buyers = [entry | valid_body(entry) for entry in body["buyers"]]
-        if len(buyers) > MANY:
-            customer = str(uuid.uuid4())
-            buyers = [entry | {"customerIdentifier": customer} for entry in buyers]
-        return {"buyers": buyers}
-    by_name = {
-        dimension["dimension_name"]: dimension | {"dimension_value": int(dimension["dimension_value"])}
-        for dimension in body["metered_dimensions"]
+    """Name each dimension once in an entry, and let entries of one customer keep the limits together."""
+    if "buyers" not in body:
+        return valid_entry(body)
+    ids: set[tuple[str, str]] = set()
+    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    buyers = []
+    for entry in map(valid_entry, body["buyers"]):
+        key = entry["customerIdentifier"], entry.get("transaction_id", str(uuid.uuid4()))
+        total = Counter(sums[key[0]])
+        total.update(quantities(entry))
+        if key in ids or len(total) > MAX_DIMENSIONS or max(total.values()) > MAX_QUANTITY:
+            buyers.append(entry | {"customerIdentifier": str(uuid.uuid4())})
+        else:
+            ids.add(key)
+            sums[key[0]] = total
+            buyers.append(entry)
+    return {"buyers": buyers}
+
+
+def valid_entry(entry: "JsonObject") -> "JsonObject":
+    """Name each dimension once, and write whole numbers without a decimal point."""
+    return entry | {
+        "metered_dimensions": [
+            {"dimension_name": name, "dimension_value": value} for name, value in quantities(entry).items()
+        ]
     }
-    return {"metered_dimensions": list(by_name.values())}
+
+
+def quantities(entry: "JsonObject") -> dict[str, int]:
+    """The usage of an entry."""
+    return {used["dimension_name"]: int(used["dimension_value"]) for used in entry["metered_dimensions"]}

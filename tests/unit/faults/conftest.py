@@ -12,8 +12,8 @@ import boto3
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from metering_handlers import insertion, record_writer
-from metering_handlers.api import metrics
+from metering_handlers.http.resolver import metrics
+from metering_handlers.inserting import insertion, writer
 from tests.unit.faults.engine import running_engine
 from tests.unit.faults.faults import Network
 from tests.unit.faults.run import Run
@@ -50,16 +50,15 @@ settings.register_profile("few-faults", settings.get_profile("faults"), max_exam
 
 @pytest.fixture(scope="module")
 def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], Run]]:
-    """Run a schedule on emptied tables, with chunks of two records and two of them in parallel."""
+    """Run a schedule on emptied tables, with two small chunks in parallel."""
     with running_engine() as engine, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(record_writer, "MAX_TRANSACTION_ACTIONS", 3)
-        patched.setattr(record_writer, "WRITE_PARALLELISM", 2)
+        patched.setattr(writer, "WRITE_PARALLELISM", 2)
         # Thousands of log lines would hide a failing schedule.
         patched.setattr(metrics, "flush_metrics", metrics.clear_metrics)
         logging.disable(logging.INFO)
         client = boto3.client("dynamodb")
         create_tables(client)
-        network = Network(insertion.record_writer.client, engine)
+        network = Network(insertion.writer.client, engine)
         network.attach()
 
         def run_schedule(schedule: Schedule) -> Run:
@@ -76,7 +75,7 @@ def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], R
 def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
     """Create the tables, for functions without injected faults."""
     # moto is not thread-safe.
-    monkeypatch.setattr(record_writer, "WRITE_PARALLELISM", 1)
+    monkeypatch.setattr(writer, "WRITE_PARALLELISM", 1)
     with running_engine():
         client = boto3.client("dynamodb")
         create_tables(client)

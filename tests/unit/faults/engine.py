@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,19 +33,23 @@ class _Accepted:
     """Content of a ClientRequestToken's transaction."""
 
     transaction: str
-    committed: bool
+    is_committed: bool = False
+
+
+Put = Mapping[str, Any]
+"""A Put action as it came over the wire."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Outcome of a request: the response, and the committed actions by table."""
+    """Outcome of a request: the response, and what it committed."""
 
     answer: AWSResponse
-    committed: Sequence[str]
+    committed: Sequence[Put] = ()
 
 
 class Engine:
-    """Executes transactions one at a time, each whole or not at all.
+    """Executes requests one at a time, each transaction whole or not at all.
 
     moto ignores ``ClientRequestToken``, so its part of the contract is kept here: a committed transaction
     is not executed again, and a token that comes back with other items is refused.
@@ -54,23 +59,44 @@ class Engine:
         self._accepted: dict[str, _Accepted] = {}
 
     def execute(self, request: AWSPreparedRequest) -> Execution:
-        """Execute a TransactWriteItems request as it came over the wire."""
+        """Execute a request as it came over the wire."""
+        if is_read(request):
+            return Execution(self.read(request, keys_of(request)))
         token, transaction = token_and_transaction(request)
-        before = self._accepted.get(token)
-        if before and before.transaction != transaction:
+        before = self._accepted.setdefault(token, _Accepted(transaction))
+        if before.transaction != transaction:
             code = "IdempotentParameterMismatchException"
-            answer = error_response(request, 400, code, "The token came with other items before.")
-            return Execution(answer, ())
-        if before and before.committed:
-            return Execution(response_to(request, 200, "{}"), ())
+            return Execution(error_response(request, 400, code, "The token came with other items before."))
+        if before.is_committed:
+            return Execution(response_to(request, 200, "{}"))
         try:
             # Below moto's own HTTP layer, which takes more time than the transaction.
             _backend().transact_write_items(_body(request)["TransactItems"])
         except TransactionCanceledException as error:
-            self._accepted[token] = _Accepted(transaction, committed=False)
-            return Execution(response_to(request, 400, str(error.description)), ())
-        self._accepted[token] = _Accepted(transaction, committed=True)
-        return Execution(response_to(request, 200, "{}"), tables_of(request))
+            return Execution(response_to(request, 400, str(error.description)))
+        self._accepted[token] = _Accepted(transaction, is_committed=True)
+        return Execution(response_to(request, 200, "{}"), puts_of(request))
+
+    def cancel(self, request: AWSPreparedRequest, code: str) -> AWSResponse:
+        """Cancel a transaction because of its first item; another copy of it may still be on its way."""
+        token, transaction = token_and_transaction(request)
+        if self._accepted.setdefault(token, _Accepted(transaction)).is_committed:
+            return self.execute(request).answer
+        reasons = [{"Code": code, "Message": "injected"}, *[{"Code": "None"}] * (len(puts_of(request)) - 1)]
+        error = _error("TransactionCanceledException", "injected", CancellationReasons=reasons)
+        return response_to(request, 400, error)
+
+    def read(self, request: AWSPreparedRequest, keys: Sequence[Mapping[str, Any]]) -> AWSResponse:
+        """Answer a BatchGetItem request for some of its keys; the others are unprocessed."""
+        ((table, wanted),) = _body(request)["RequestItems"].items()
+        assert wanted["ConsistentRead"], "a read that need not see what is stored"
+        found = [item for key in keys if (item := _backend().get_item(table, dict(key)))]
+        left = [key for key in wanted["Keys"] if key not in keys]
+        answer = {
+            "Responses": {table: [item.to_json()["Attributes"] for item in found]},
+            "UnprocessedKeys": {table: {**wanted, "Keys": left}} if left else {},
+        }
+        return response_to(request, 200, json.dumps(answer))
 
     def items(self, table_name: str) -> list[dict[str, object]]:
         """Return what a table holds, as Python values."""
@@ -105,18 +131,32 @@ def token_and_transaction(request: AWSPreparedRequest) -> tuple[str, str]:
     return token, json.dumps(body, sort_keys=True)
 
 
-def tables_of(request: AWSPreparedRequest) -> list[str]:
-    """Name the table of each action of a transaction."""
-    return [put["TableName"] for put in _puts(request)]
+def is_read(request: AWSPreparedRequest) -> bool:
+    """Return whether it is BatchGetItem, and not TransactWriteItems."""
+    return "RequestItems" in _body(request)
+
+
+def keys_of(request: AWSPreparedRequest) -> list[Mapping[str, Any]]:
+    """Return the keys that a BatchGetItem request asks for."""
+    ((_, wanted),) = _body(request)["RequestItems"].items()
+    return list(wanted["Keys"])
+
+
+def puts_of(request: AWSPreparedRequest) -> list[Put]:
+    """Return the actions of a transaction."""
+    return [action["Put"] for action in _body(request)["TransactItems"]]
 
 
 def summary_of(request: AWSPreparedRequest) -> str:
-    """Summarize a transaction's Put actions in one line."""
-    keys = [
-        "{customerIdentifier[S]}@{create_timestamp[N]}" if "customerIdentifier" in put["Item"] else "{id[S]}"
-        for put in _puts(request)
+    """Summarize a request in one line."""
+    if is_read(request):
+        return f"reads {', '.join(key['id']['S'][:12] for key in keys_of(request))}"
+    items = [
+        f"{item['customerIdentifier']['S']}@{item['create_timestamp']['N']}"
+        if "id" not in item
+        else item["id"]["S"][-15:]
+        for item in (put["Item"] for put in puts_of(request))
     ]
-    items = [key.format_map(put["Item"]) for key, put in zip(keys, _puts(request), strict=True)]
     return f"{', '.join(items)} (token {token_and_transaction(request)[0][:4]})"
 
 
@@ -126,16 +166,13 @@ def _body(request: AWSPreparedRequest) -> dict[str, Any]:
     return body
 
 
-def _puts(request: AWSPreparedRequest) -> list[dict[str, Any]]:
-    return [action["Put"] for action in _body(request)["TransactItems"]]
+def _error(code: str, message: str, **members: object) -> str:
+    return json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "Message": message, **members})
 
 
-def error_response(
-    request: AWSPreparedRequest, status: int, code: str, message: str, **members: object
-) -> AWSResponse:
+def error_response(request: AWSPreparedRequest, status: int, code: str, message: str) -> AWSResponse:
     """Create an error response in DynamoDB's protocol."""
-    error = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "Message": message, **members}
-    return response_to(request, status, json.dumps(error))
+    return response_to(request, status, _error(code, message))
 
 
 def response_to(request: AWSPreparedRequest, status: int, body: str) -> AWSResponse:

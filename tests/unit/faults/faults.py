@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import random
 from enum import Enum
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar, cast
 
 from botocore.exceptions import (
     ConnectionClosedError,
@@ -14,11 +16,7 @@ from botocore.exceptions import (
 from moto.core.models import botocore_stubber
 
 from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
-from tests.unit.faults.engine import (
-    error_response,
-    response_to,
-    tables_of,
-)
+from tests.unit.faults.engine import error_response, is_read, keys_of, response_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +24,11 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from tests.unit.faults.engine import Engine
+    from tests.unit.faults.engine import Engine, Put
 
     _Listener = Callable[..., AWSResponse | None]
+
+T = TypeVar("T")
 
 _ROUND_TRIP_MS = 5
 _SLOW_MS = 2_500
@@ -53,6 +53,8 @@ class Fault(Enum):
     TRANSACTION_THROTTLED = "transaction cancelled (ThrottlingError)"
     CONFLICT = "transaction cancelled (TransactionConflict)"
     IN_PROGRESS = "transaction refused (TransactionInProgressException)"
+    SOME_REASONS = "cancelled, naming only some of the failed conditions"
+    UNPROCESSED_KEYS = "BatchGetItem answered for a part of its keys"
     KILLED_BEFORE = "process killed, request not sent"
     KILLED_AFTER = "process killed after the commit"
     KILLED_LATE = "process killed, request arrived later"
@@ -68,6 +70,7 @@ _REFUSALS = {
     Fault.SERVER_ERROR: (500, "InternalServerError"),
     Fault.IN_PROGRESS: (400, "TransactionInProgressException"),
 }
+_FAILED = "ConditionalCheckFailed"
 _CANCELLATIONS = {Fault.TRANSACTION_THROTTLED: "ThrottlingError", Fault.CONFLICT: "TransactionConflict"}
 
 
@@ -90,11 +93,11 @@ class Caller(Protocol):
     def note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
         """Record a request and its fault."""
 
-    def note_committed(self, tables: Sequence[str]) -> None:
-        """Record the committed actions, by table."""
+    def note_committed(self, puts: Sequence[Put]) -> None:
+        """Record what was committed."""
 
-    def note_answered(self, tables: Sequence[str]) -> None:
-        """Record the committed actions that the caller learns of."""
+    def note_answered(self, puts: Sequence[Put]) -> None:
+        """Record what was committed, and the caller learns of."""
 
     def note_in_flight(self, request: AWSPreparedRequest) -> None:
         """Record a request that arrives later."""
@@ -132,8 +135,9 @@ class Network:
         caller = self.caller
         if caller is None:
             raise RuntimeError("a request outside of a simulation")
-        fault = caller.await_turn()
-        caller.note_request(request, fault)
+        fault = _possible(caller.await_turn(), request)
+        if fault is not Fault.SOME_REASONS:
+            caller.note_request(request, fault)
         if fault in (Fault.LATE, Fault.KILLED_LATE):
             caller.note_in_flight(request)
         if fault in (Fault.KILLED_BEFORE, Fault.KILLED_LATE):
@@ -151,12 +155,21 @@ class Network:
             status, code = refusal
             return error_response(request, status, code, "injected")
         if reason := _CANCELLATIONS.get(fault):
-            return self._cancelled(request, reason)
+            return self._engine.cancel(request, reason)
+        if fault is Fault.UNPROCESSED_KEYS:
+            keys = keys_of(request)
+            return self._engine.read(request, _part_of(keys, at_least=0))
         return self._executed(request, fault, caller)
 
     def _executed(self, request: AWSPreparedRequest, fault: Fault, caller: Caller) -> AWSResponse:
         execution = self._engine.execute(request)
-        caller.note_committed(execution.committed)
+        if fault is Fault.SOME_REASONS:
+            named = _named_in_part(execution.answer)
+            caller.note_request(request, Fault.NONE if named is None else fault)
+            if named is not None:
+                return response_to(request, 400, named)
+        if execution.committed:
+            caller.note_committed(execution.committed)
         if fault is Fault.KILLED_AFTER:
             caller.die()
         if fault is Fault.ANSWER_LOST:
@@ -171,13 +184,30 @@ class Network:
         if fault is Fault.SLOW:
             caller.spend(_SLOW_MS)
             caller.await_turn()
-        caller.note_answered(execution.committed)
+        if execution.committed:
+            caller.note_answered(execution.committed)
         return execution.answer
 
-    @staticmethod
-    def _cancelled(request: AWSPreparedRequest, reason: str) -> AWSResponse:
-        reasons = [{"Code": reason, "Message": "injected"}]
-        reasons += [{"Code": "None"}] * (len(tables_of(request)) - 1)
-        return error_response(
-            request, 400, "TransactionCanceledException", "injected", CancellationReasons=reasons
-        )
+
+def _possible(fault: Fault, request: AWSPreparedRequest) -> Fault:
+    """Return the fault, or none if it does not happen to such a request."""
+    for_writes = {*_CANCELLATIONS, Fault.IN_PROGRESS, Fault.SOME_REASONS}
+    for_reads = {Fault.UNPROCESSED_KEYS}
+    return Fault.NONE if fault in (for_writes if is_read(request) else for_reads) else fault
+
+
+def _named_in_part(answer: AWSResponse) -> str | None:
+    """Leave out a part of the failed conditions of a cancellation; return None if there are not several."""
+    error = json.loads(answer.content)
+    reasons = error.get("CancellationReasons", [])
+    failed = [index for index, reason in enumerate(reasons) if reason["Code"] == _FAILED]
+    if len(failed) < 2:
+        return None
+    for index in _part_of(failed, at_least=1):
+        reasons[index] = {"Code": "None"}
+    return json.dumps(error)
+
+
+def _part_of(items: Sequence[T], *, at_least: int) -> list[T]:
+    """Choose some, but not all; Hypothesis seeds the choice."""
+    return random.sample(items, random.randrange(at_least, len(items)))  # noqa: S311

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 MAX_USAGE_RECORDS = 25
 """Usage records in one BatchMeterUsage call (AWS Marketplace Metering API reference)."""
 MAX_QUANTITY = 2_147_483_647
+MAX_RECORDS = 500
+"""Of one customer in a run: with many more the job is cut off after it has billed, and bills again."""
+MAX_SAFE_INTEGER = 2**53 - 1
+_PROTOTYPE = frozenset({"constructor", "__proto__", "toString", "valueOf", "hasOwnProperty"})
+"""Names that a plain JavaScript object has from the start (some of them)."""
 
 
 class UsageRecord(TypedDict):
@@ -31,6 +36,10 @@ class Result(TypedDict):
 class Answer(TypedDict):
     Results: list[Result]
     UnprocessedRecords: list[UsageRecord]
+
+
+class JobFailedError(Exception):
+    """The job crashes, is cut off, or marks another record than the one it read."""
 
 
 class MeteringError(Exception):
@@ -125,7 +134,13 @@ class HourlyJob:
         self.marked: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> int:
-        """Run once; return how many records the one page of the index had."""
+        """Run once; return how many records the one page of the index had.
+
+        Raises
+        ------
+        JobFailedError
+            If there is a record that the job cannot bill exactly once.
+        """
         page = self._client.query(
             TableName=self._table_name,
             IndexName="PendingMeteringRecordsIndex",
@@ -135,11 +150,17 @@ class HourlyJob:
         by_customer: defaultdict[str, list[Item]] = defaultdict(list)
         for item in page["Items"]:
             by_customer[item["customerIdentifier"]["S"]].append(item)
+        if crashing := _PROTOTYPE.intersection(by_customer):
+            raise JobFailedError(f"the customers' map has {crashing} from the start")
         for customer, items in by_customer.items():
+            if len(items) > MAX_RECORDS:
+                raise JobFailedError(f"cut off at {len(items)} records of {customer}")
             usage = _summed(items)
             response, has_failed = self._report(customer, usage)
             for item in items:
                 created = _as_javascript(item["create_timestamp"]["N"])
+                if created > MAX_SAFE_INTEGER:
+                    raise JobFailedError(f"no record of {customer} has the key {created}")
                 self._mark(customer, created, response, has_failed=has_failed)
         return len(page["Items"])
 
@@ -173,6 +194,8 @@ def _summed(items: list[Item]) -> list[tuple[str, float]]:
         earlier = list(usage)
         for entry in item["dimension_usage"]["L"]:
             dimension = entry["M"]["dimension"]["S"]
+            if dimension in _PROTOTYPE:
+                raise JobFailedError(f"the dimensions' map has {dimension} from the start")
             quantity = _as_javascript(entry["M"]["value"]["N"])
             known = [index for index, (name, _) in enumerate(earlier) if name == dimension]
             if known:

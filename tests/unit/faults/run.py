@@ -1,45 +1,50 @@
-"""Runs a schedule, and compares the table at the end with the acknowledged requests."""
+"""Runs a schedule, and compares each answer, and the table, with what was committed."""
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from collections import Counter, deque
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from metering_handlers import insert_metering_record, insert_metering_records
-from metering_handlers.models import MAX_TIMESTAMP, RecordStatus
-from metering_handlers.outcomes import outcome_of
+from metering_handlers.contract.queries import RecordStatus
+from metering_handlers.inserting import canonical_form, division, insertion, known_dimensions, writer
+from metering_handlers.inserting.rows import RequestRow
+from metering_handlers.listing.outcomes import outcome_of
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
-from tests.unit.faults.engine import token_and_transaction
+from tests.unit.faults.engine import is_read, token_and_transaction
 from tests.unit.faults.hourly_job import HourlyJob, Marketplace, MeteringError
-from tests.unit.faults.schedules import Call, Failure, Move, Payload
+from tests.unit.faults.ledger import GRACE_S, SUM, Ledger, Sent, Use
+from tests.unit.faults.schedules import Call, Deployment, Failure, Move, Payload, TimeToLive, Until
 from tests.unit.faults.simulation import Simulation
-from tests.unit.lambda_calls import Api, buyer, usage
+from tests.unit.lambda_calls import Api, buyer, buyers, usage
 from tests.unit.proxy_event import as_json, proxy_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from metering_handlers.api import LambdaHandler
-    from tests.unit.faults.engine import Engine
+    from metering_handlers.http.resolver import LambdaHandler
+    from tests.unit.faults.engine import Engine, Put
     from tests.unit.faults.faults import Fault, Network
+    from tests.unit.faults.ledger import RecordKey
     from tests.unit.faults.schedules import Day, JobRuns, Schedule
     from tests.unit.faults.simulation import Invocation
     from tests.unit.faults.tally import Tally
     from tests.unit.lambda_calls import Answer, FakeContext
 
-    Content = tuple[str, tuple[tuple[str, int], ...]]
-    """Content of a record: customer, dimensions and quantities."""
-    RecordKey = tuple[str, int]
-
-_START_MS = 1_795_446_956_551
+START_MS = 1_795_446_956_551
 _HOUR_MS = 3_600_000
-_REMEMBERED_MS = 24 * _HOUR_MS
-_KEY_REUSED = "urn:marketplace-metering:problem:idempotency-key-reused"
+_DAY_S = 86_400
+_PROBLEM = "urn:marketplace-metering:problem:"
 _STEPS_LIMIT = 5_000
 _EXCEPTION = "InvalidUsageDimensionException"
 _FAILURES: Mapping[Failure, dict[str, str] | MeteringError] = {
@@ -48,6 +53,15 @@ _FAILURES: Mapping[Failure, dict[str, str] | MeteringError] = {
     Failure.EXCEPTION_2025: MeteringError({"message": "…", "code": _EXCEPTION}),
     Failure.EXCEPTION_2026: MeteringError({"$fault": "client", "name": _EXCEPTION}),
 }
+_TIMES: Mapping[Until, tuple[bool, str, int]] = {
+    Until.KEY_PROMISE: (True, "expires_at", -GRACE_S),
+    Until.KEY_EXPIRY: (True, "expires_at", 0),
+    Until.KEY_DELETION: (True, "delete_after", 0),
+    Until.ID_PROMISE: (False, "expires_at", -GRACE_S),
+    Until.ID_EXPIRY: (False, "expires_at", 0),
+    Until.ID_DELETION: (False, "delete_after", 0),
+}
+"""Of which rows, which attribute, and the seconds from it."""
 
 
 class _State(Enum):
@@ -55,26 +69,57 @@ class _State(Enum):
     UNDER_WAY = "is under way"
     UNANSWERED = "has no final answer"
     DONE = "is acknowledged or refused"
+    ABANDONED = "was given up"
 
 
 @dataclass(eq=False)
 class _Client:
     name: str
     call: Call
-    payload: int
+    units: tuple[int, ...]
+    flawed: bool
     key: str | None
     attempts_left: int
     start_ms: int
+    resume_until: int | None = None
+    """The least that it was told, or could know by the time it first sent the request, in s."""
     state: _State = _State.WAITING
 
 
 @dataclass(eq=False)
 class _Attempt:
     client: _Client
-    key: str
-    """The idempotency key: the header, or else the extended request id."""
+    sent: Sent
+    has_header: bool
+    uses_before: int
+    """How many uses of the key were over, or under way, when it was sent."""
     prefer: bool
     taken: bool = False
+
+
+@contextmanager
+def deployed(deployment: Deployment, units: int) -> Iterator[None]:
+    """Run the functions as they were deployed, by a release and its configuration."""
+    actions, division_version, digest_version = deployment.release.value
+    configured = dataclasses.replace(
+        insertion.writer,
+        idempotency_hours=deployment.idempotency_hours,
+        transaction_id_days=deployment.transaction_id_days,
+    )
+    names = {SUM, *(f"d{unit}" for unit in range(units) if unit != deployment.lacks)}
+    known = None if deployment.lacks is None else frozenset(names)
+    with ExitStack() as patched:
+        for target, name, value in [
+            (division, "MAX_TRANSACTION_ACTIONS", actions),
+            (writer, "DIVISION_VERSION", division_version),
+            (RequestRow.__init__, "__defaults__", (division_version,)),
+            (canonical_form, "DIGEST_VERSION", digest_version),
+            (writer, "DIGEST_VERSION", digest_version),
+            (insertion, "writer", configured),
+            (known_dimensions, "KNOWN_DIMENSIONS", known),
+        ]:
+            patched.enter_context(patch.object(target, name, value))
+        yield
 
 
 class Run:
@@ -95,26 +140,25 @@ class Run:
     def __init__(self, engine: Engine, network: Network, client: DynamoDBClient, tally: Tally) -> None:
         engine.clear()
         self._engine = engine
-        self._simulation = Simulation(engine, network, self._say)
+        self._simulation = Simulation(engine, network, say=self._say, on_commit=self._note_commit)
         self._client = client
         self._marketplace = Marketplace()
         self._job = HourlyJob(client, METERING_TABLE_NAME, self._marketplace)
         self._tally = tally
-        self._now_ms = _START_MS
+        self._now_ms = START_MS
         self._requests = 0
-        self._chosen_request_ids: set[str] = set()
         self._job_runs = 0
         self._clients: list[_Client] = []
         self._attempts: dict[Invocation, _Attempt] = {}
-        # What callers know, by key.
-        self._sent: dict[str, set[int]] = {}
-        self._owner: dict[str, int] = {}
-        self._stored_keys: dict[str, list[RecordKey]] = {}
-        self._first_write_ms: dict[str, int] = {}
-        self._forgotten: Counter[Content] = Counter()
+        self._open_attempts: list[Invocation] = []
+        self._broken: list[AssertionError] = []
+        self._sent_groups: set[tuple[str, frozenset[int]]] = set()
+        self._deployment = Deployment()
         self._log: list[str] = []
-        self.statuses: list[int | None] = []
+        self.answers: list[Answer | None] = []
         """The answers in their order; None where a process was killed."""
+        self.transactions: list[tuple[str, str]] = []
+        """Each that was tried: its token, and its content."""
 
     def run(self, schedule: Schedule) -> None:
         """Run it.
@@ -124,16 +168,20 @@ class Run:
         AssertionError
             If the API broke a promise; its notes tell what happened, step by step.
         """
-        self._payloads = schedule.payloads
+        self._schedule = schedule
+        self.ledger = Ledger(schedule.units, self._tally)
         self._tally.schedules += 1
         try:
             with self._simulation.running():
                 for number, day in enumerate(schedule.days):
-                    self._pass_hours(day)
-                    self._open(day, number)
-                    self._move(day.moves)
-                self._settle()
-                self._replay_all()
+                    self._pass_time(day)
+                    with self._deployed(day.deployment):
+                        self._open(day, number)
+                        self._move(day.moves)
+                with self._deployed(dataclasses.replace(self._deployment, lacks=None)):
+                    self._settle()
+                    self._replay_all()
+                self._check_table()
                 if self._job_runs:
                     self._check_metering()
         except AssertionError as error:
@@ -149,63 +197,89 @@ class Run:
         return self._simulation.faults
 
     @property
+    def statuses(self) -> list[int | None]:
+        """The answers' statuses in their order; None where a process was killed."""
+        return [answer.status if answer else None for answer in self.answers]
+
+    @property
     def delays_ms(self) -> list[int]:
         """``create_timestamp`` of each stored record, in ms since the schedule's start."""
-        return sorted(self._key_of(item)[1] - _START_MS for item in self._records())
+        return sorted(timestamp - START_MS for _, timestamp in self.ledger.items)
 
     # Steps of the schedule.
 
-    def _pass_hours(self, day: Day) -> None:
-        if day.gap_hours:
+    @contextmanager
+    def _deployed(self, deployment: Deployment) -> Iterator[None]:
+        self._tally.choices["changes of release"] += self._deployment.release is not deployment.release
+        self._deployment = deployment
+        with deployed(deployment, len(self._schedule.units)):
+            yield
+
+    def _pass_time(self, day: Day) -> None:
+        begins_ms = self._now_ms + day.gap_hours * _HOUR_MS
+        if day.until is not Until.NOTHING:
+            of_requests, attribute, seconds = _TIMES[day.until]
+            times = [
+                (int(str(row[attribute])) + seconds) * 1000 + day.offset_ms
+                for row in self._engine.items(IDEMPOTENCY_TABLE_NAME)
+                if ("#" in str(row["id"])) == of_requests
+            ]
+            begins_ms = min([time for time in times if time > self._now_ms], default=begins_ms)
+        if begins_ms - self._now_ms >= _HOUR_MS:
             while self._simulation.in_flight:
                 self._deliver(0)
-            if self._expiring(day):
-                # What is not resumed within 24 hours cannot be: a caller has that long.
-                self._settle()
-                self._replay_all()
-            self._attempts.clear()
-        for key in self._expiring(day):
-            self._forgotten.update(self._contents(self._owner.pop(key)))
-            self._stored_keys.pop(key, None)
-            del self._sent[key]
-            del self._first_write_ms[key]
-        self._now_ms += day.gap_hours * _HOUR_MS
-        self._say(f"{day.gap_hours} hours later")
-        if day.swept:
-            self._sweep(every_second=day.swept == 2)
-
-    def _expiring(self, day: Day) -> list[str]:
-        """List the keys that will be forgotten when that day begins."""
-        written_before = self._now_ms + day.gap_hours * _HOUR_MS - _REMEMBERED_MS
-        return [key for key, written_ms in self._first_write_ms.items() if written_ms <= written_before]
-
-    def _sweep(self, *, every_second: bool) -> None:
-        rows = sorted(self._engine.items(IDEMPOTENCY_TABLE_NAME), key=lambda row: str(row["id"]))
-        expired = [str(row["id"]) for row in rows if float(str(row["expiration"])) * 1000 <= self._now_ms]
-        for row_id in expired[:: 2 if every_second else 1]:
-            self._engine.delete(IDEMPOTENCY_TABLE_NAME, row_id)
+        with self._deployed(self._deployment):
+            for client in self._clients:
+                if (
+                    client.state is _State.UNANSWERED
+                    and not client.call.gives_up
+                    and client.resume_until is not None
+                    and begins_ms > client.resume_until * 1000
+                ):
+                    # A caller has that long to resume its request.
+                    self._retry(client)
+        self._now_ms = max(self._now_ms, begins_ms)
+        self._say(f"{(self._now_ms - START_MS) / 1000} s after the start, {day.deployment!r}")
 
     def _open(self, day: Day, number: int) -> None:
         for client in self._clients:
             if client.state is _State.UNANSWERED:
-                client.state = _State.WAITING
+                client.state = _State.ABANDONED if self._is_too_late(client) else _State.WAITING
                 client.start_ms = max(client.start_ms, self._now_ms)
+        payloads = self._schedule.payloads
         for position, call in enumerate(day.calls):
+            payload = payloads[call.payload % len(payloads)]
             self._clients.append(
                 _Client(
                     name=f"client {number}.{position}",
                     call=call,
-                    payload=call.payload % len(self._payloads),
+                    units=self._units(payload),
+                    flawed=payload.flawed,
                     key=None if call.key is None else f"key-{call.key}",
                     attempts_left=call.attempts,
                     start_ms=self._now_ms + call.at_ms,
                 )
             )
 
-    def _move(self, moves: Sequence[Move | JobRuns]) -> None:
+    def _is_too_late(self, client: _Client) -> bool:
+        resume_until = client.resume_until
+        return client.call.gives_up or (resume_until is not None and self._now_ms > resume_until * 1000)
+
+    def _units(self, payload: Payload) -> tuple[int, ...]:
+        """Return a payload's units, each id once."""
+        units: dict[object, int] = {}
+        for position, number in enumerate(payload.units):
+            unit = number % len(self._schedule.units)
+            units.setdefault(self.ledger.group(unit) or position, unit)
+        return tuple(units.values())
+
+    def _move(self, moves: Sequence[Move | JobRuns | TimeToLive]) -> None:
         left = deque(moves)
         for _ in range(_STEPS_LIMIT):
             move = left.popleft() if left else Move()
+            if isinstance(move, TimeToLive):
+                self._delete_rows(move.every)
+                continue
             if not isinstance(move, Move):
                 self._run_job(move)
                 continue
@@ -225,36 +299,48 @@ class Run:
                 return
         raise AssertionError("The functions do not come to an end.")
 
+    def _delete_rows(self, every: int) -> None:
+        rows = sorted(self._engine.items(IDEMPOTENCY_TABLE_NAME), key=lambda row: str(row["id"]))
+        over = [str(row["id"]) for row in rows if int(str(row["delete_after"])) * 1000 < self._now_ms]
+        for row_id in over[::every]:
+            self._engine.delete(IDEMPOTENCY_TABLE_NAME, row_id)
+            self._tally.choices["rows deleted by time to live"] += 1
+            self._say(f"time to live deletes {row_id[-15:]}")
+
     def _settle(self) -> None:
         """Retry all requests without a final answer, without faults; then let delayed requests arrive."""
         for client in self._clients:
-            if client.state is _State.UNANSWERED:
-                client.state = _State.WAITING
-                client.attempts_left = 1
-                client.start_ms = self._now_ms
-                self._move(())
-                assert client.state is _State.DONE, f"{client.name} {client.state.value} after a good retry"
+            if client.state is _State.UNANSWERED and not self._is_too_late(client):
+                self._retry(client)
         while self._simulation.in_flight:
             self._deliver(0)
 
+    def _retry(self, client: _Client) -> None:
+        """Retry a request once more, without faults: it has a final answer then."""
+        client.state = _State.WAITING
+        client.attempts_left = 1
+        client.start_ms = max(self._now_ms, client.start_ms)
+        self._move(())
+        assert client.state in (_State.DONE, _State.ABANDONED), f"{client.name} {client.state.value}"
+
     def _replay_all(self) -> None:
-        """Repeat all acknowledged requests: nothing is written, and the answers have the records' keys."""
-        replays: list[Invocation] = []
-        for key, payload in self._owner.items():
-            client = _Client(f"replay of {key}", Call(prefer=True), payload, key, 1, self._now_ms)
-            self._clients.append(client)
-            replays.append(self._send(client))
-            self._move(())
-        self._check_table()
-        for replay in replays:
-            assert replay.answer is not None
-            assert replay.answer.status == 200
-            assert replay.answer.headers.get("Idempotent-Replayed") == "true"
-        contents = {self._key_of(item): self._content_of(item) for item in self._records()}
-        for key, payload in self._owner.items():
-            assert [contents.get(stored) for stored in self._stored_keys[key]] == self._contents(payload), (
-                "the keys returned are not the records'"
-            )
+        """Repeat all acknowledged requests with a key: nothing is written, and the answers are the same."""
+        for key, uses in self.ledger.uses.items():
+            for use in uses:
+                is_remembered = self.ledger.uses_at(key, self._now_ms) == [use]
+                if not (use.answer and is_remembered and use.is_of_release(self._deployment)):
+                    continue
+                units = list(use.units.elements())
+                random.shuffle(units)
+                call = Call(prefer=True)
+                client = _Client(f"replay of {key}", call, tuple(units), False, key, 1, self._now_ms)
+                self._clients.append(client)
+                self._send(client)
+                self._move(())
+                answer = self.answers[-1]
+                assert answer
+                assert answer.status == 200
+                assert answer.is_replay
 
     # One step.
 
@@ -267,48 +353,85 @@ class Run:
         headers = {"Content-Type": "application/json"}
         if client.call.x_amzn_request_id is not None:
             request_id = headers["X-Amzn-RequestId"] = f"chosen-{client.call.x_amzn_request_id}"
-            self._tally.chosen_request_ids += 1
-            self._tally.repeated_request_ids += request_id in self._chosen_request_ids
-            self._chosen_request_ids.add(request_id)
+            self._tally.choices["calls with an X-Amzn-RequestId"] += 1
         if client.key is not None:
             headers["Idempotency-Key"] = client.key
         if client.call.prefer:
             headers["Prefer"] = "return=representation"
-        attempt = _Attempt(client, client.key or extended_request_id, client.call.prefer)
-        self._sent.setdefault(attempt.key, set()).add(client.payload)
-        self._say(f"{client.name} sends payload {client.payload} under {attempt.key}")
+        time_ms = client.start_ms + client.call.clock_ms
+        key = client.key or (None if self._has_ids(client) else extended_request_id)
+        units = Counter(client.units)
+        sent = Sent(key, units, extended_request_id, time_ms, self._deployment)
+        uses_before = len(self.ledger.uses.get(key, ())) if key else 0
+        attempt = _Attempt(client, sent, client.key is not None, uses_before, client.call.prefer)
+        if client.resume_until is None and not client.call.dry_run:
+            hours = self._deployment.idempotency_hours
+            lasts_s = self._deployment.transaction_id_days * _DAY_S if key is None else hours * 3600
+            client.resume_until = time_ms // 1000 + lasts_s
+        self._count_choices(attempt)
+        entries = list(client.units)
+        if client.call.reorders:
+            random.shuffle(entries)
+        self._say(f"{client.name} sends {entries} under {key}, id {extended_request_id}, at {time_ms}")
 
         def handle(context: FakeContext) -> Answer:
             api = Api()
             api.context = context
-            handler, path, body = self._request(self._payloads[client.payload], client.payload)
+            handler, path, body = self._request(entries, flawed=client.flawed)
             event = proxy_event(
                 "POST",
                 path,
                 body=as_json(body),
                 headers=headers,
+                query={"dry_run": ["true"]} if client.call.dry_run else {},
                 request_id=request_id,
                 extended_request_id=extended_request_id,
-                request_time_ms=client.start_ms,
+                request_time_ms=time_ms,
             )
             return api.call(handler, event)
 
         invocation = self._simulation.start(client.name, client.start_ms, client.call.time_ms, handle)
         self._attempts[invocation] = attempt
+        self._open_attempts.append(invocation)
         self._tally.invocations += 1
         self._take_answers()
         return invocation
 
-    def _request(self, payload: Payload, number: int) -> tuple[LambdaHandler, str, dict[str, object]]:
-        entries = [(customer, dict(dimensions)) for customer, dimensions in self._contents(number)]
-        if payload.flawed:
-            entries[-1][1]["d0"] = -1
+    def _has_ids(self, client: _Client) -> bool:
+        return all(self.ledger.group(unit) for unit in client.units)
+
+    def _count_choices(self, attempt: _Attempt) -> None:
+        sent, choices = attempt.sent, self._tally.choices
+        choices["dry runs"] += attempt.client.call.dry_run
+        choices["requests without rows"] += sent.key is None
+        choices["requests with a key"] += attempt.has_header
+        choices["requests with entries with and without ids"] += (
+            len({self.ledger.group(unit) is None for unit in sent.units}) > 1
+        )
+        company = frozenset(sent.units)
+        for group in {group for unit in sent.units if (group := self.ledger.group(unit))}:
+            name = "/".join(group)
+            known = any(other == name for other, _ in self._sent_groups)
+            choices["ids sent again in other company"] += known and (name, company) not in self._sent_groups
+            self._sent_groups.add((name, company))
+        if sent.key is not None and (uses := self.ledger.uses.get(sent.key)):
+            seconds = sent.time_ms // 1000 - max(use.expires_at for use in uses)
+            choices["keys used within 30 s of their expiry"] += abs(seconds) <= 30
+            choices["other payloads under a key"] += uses[-1].units != sent.units
+
+    def _request(self, units: Sequence[int], *, flawed: bool) -> tuple[LambdaHandler, str, dict[str, object]]:
+        entries = []
+        for unit in units:
+            group = self.ledger.group(unit)
+            entries.append((self.ledger.customer(unit), group and group[1], {f"d{unit}": 1, SUM: unit + 1}))
+        if flawed:
+            entries[-1][2][SUM] = -1
         if len(entries) == 1:
-            customer, dimensions = entries[0]
+            customer, transaction_id, quantities = entries[0]
             path = f"/insertMeteringRecord/{customer}"
-            return insert_metering_record.lambda_handler, path, usage(**dimensions)
-        buyers = [buyer(customer, **dimensions) for customer, dimensions in entries]
-        return insert_metering_records.lambda_handler, "/insertMeteringRecords", {"buyers": buyers}
+            return insert_metering_record.lambda_handler, path, usage(transaction_id, **quantities)
+        sent = [buyer(customer, number, **quantities) for customer, number, quantities in entries]
+        return insert_metering_records.lambda_handler, "/insertMeteringRecords", buyers(*sent)
 
     def _step(self, index: int, fault: Fault) -> None:
         self._simulation.step(index, fault)
@@ -316,12 +439,8 @@ class Run:
 
     def _deliver(self, index: int) -> None:
         invocation = self._simulation.deliver(index)
-        attempt = self._attempts[invocation]
-        self._say(
-            f"a request of {attempt.client.name} arrives late: {len(invocation.committed)} actions in all"
-        )
-        if invocation.committed:
-            self._first_write_ms.setdefault(attempt.key, self._now_ms)
+        self._say(f"a request of {invocation.name} arrived late: {len(invocation.committed)} in all")
+        self._take_answers()
 
     def _run_job(self, move: JobRuns) -> None:
         self._tally.job_runs += 1
@@ -332,98 +451,227 @@ class Run:
         self._marketplace.failures = {}
         self._check_outcomes()
 
+    def _note_commit(self, invocation: Invocation, puts: Sequence[Put]) -> None:
+        attempt = self._attempts[invocation]
+        try:
+            assert not attempt.client.call.dry_run, "a dry run wrote"
+            self.ledger.commit(attempt.sent, puts)
+        except AssertionError as error:
+            # Raised here, it would be the function's own error.
+            self._broken.append(error)
+
     # Checks.
 
     def _take_answers(self) -> None:
-        for invocation, attempt in self._attempts.items():
-            if invocation.committed:
-                self._first_write_ms.setdefault(attempt.key, self._now_ms)
-            if invocation.ended and not attempt.taken:
-                attempt.taken = True
+        if self._broken:
+            raise self._broken[0]
+        for invocation in list(self._open_attempts):
+            if invocation.ended:
+                self._open_attempts.remove(invocation)
                 self._now_ms = max(self._now_ms, invocation.ended_ms)
-                self._take_answer(invocation, attempt)
+                self._take_answer(invocation, self._attempts[invocation])
 
     def _take_answer(self, invocation: Invocation, attempt: _Attempt) -> None:
         client, answer = attempt.client, invocation.answer
-        sent = {token_and_transaction(request) for request in invocation.sent}
-        tokens, transactions = ({pair[side] for pair in sent} for side in (0, 1))
-        assert len(tokens) == len(transactions) == len(sent), "each transaction has one ClientRequestToken"
+        transactions = [token_and_transaction(request) for request in invocation.sent if not is_read(request)]
+        self.transactions += transactions
+        sent = set(transactions)
+        assert len({token for token, _ in sent}) == len(sent), "two transactions under one token"
         client.start_ms = invocation.ended_ms
         client.attempts_left -= 1
         self._say(f"{client.name} is answered {answer and (answer.status, answer.body)}")
         self._tally.answers["none" if answer is None else str(answer.status)] += 1
-        self.statuses.append(None if answer is None else answer.status)
-        if answer is None:
-            # API Gateway's 502 has the extended request id.
-            client.key = attempt.key
-        elif answer.status == 503:
-            self._check_unavailable(answer, invocation, attempt)
-            client.key = attempt.key
+        self.answers.append(answer)
+        client.state = _State.DONE
+        if answer is not None:
+            assert invocation.ended_ms <= invocation.deadline_ms, "answered after the function's time"
+        if client.call.dry_run:
+            self._check_dry_run(answer, attempt)
+        elif answer is None or answer.status == 503:
+            if answer is not None:
+                self._check_unavailable(answer, invocation, attempt)
+            # As every 5xx says.
+            client.key = attempt.sent.key
+            client.state = _State.WAITING if client.attempts_left > 0 else _State.UNANSWERED
         elif answer.status == 200:
             self._check_success(answer, invocation, attempt)
         else:
             self._check_refusal(answer, invocation, attempt)
-        if answer is not None:
-            assert invocation.ended_ms <= invocation.deadline_ms, "answered after the function's time"
-        if answer is not None and answer.status != 503:
-            client.state = _State.DONE
-        else:
-            client.state = _State.WAITING if client.attempts_left > 0 else _State.UNANSWERED
+
+    def _check_dry_run(self, answer: Answer | None, attempt: _Attempt) -> None:
+        if answer is None or answer.status in (503, 422, 409):
+            return
+        assert answer.status == 200, answer
+        assert answer.body["dry_run"] is True
+        self._check_duplicates(answer.body["duplicates"], attempt, None)
+        assert answer.body["records"] <= len(attempt.sent.units)
 
     def _check_unavailable(self, answer: Answer, invocation: Invocation, attempt: _Attempt) -> None:
-        assert answer.headers["Retry-After"].isdigit()
-        assert answer.body["idempotency_key"] == attempt.key
-        told = invocation.answered.count(METERING_TABLE_NAME)
-        stored = Counter(self._contents(attempt.client.payload)) & self._stored()
-        assert told <= answer.body["inserted"] <= stored.total(), "inserted is not what is in"
+        sent = attempt.sent
+        if answer.body["type"] == f"{_PROBLEM}unavailable":
+            assert not invocation.committed
+            return
+        assert answer.body["type"] == f"{_PROBLEM}incomplete"
+        assert answer.body.get("idempotency_key") == sent.key
+        is_safe = attempt.has_header or sent.key is None
+        assert ("Retry-After" in answer.headers) == is_safe, "Retry-After, though not safe as sent"
+        uses = self._uses(attempt)
+        candidates: list[Use | None] = [*uses] or [None]
+        stored = max(
+            sum(
+                times
+                for unit, times in sent.units.items()
+                if self.ledger.is_stored(unit, times, use, sent.time_ms)
+            )
+            for use in candidates
+        )
+        assert self._told(invocation, sent) <= answer.body["inserted"] <= stored, "inserted is not what is in"
+        if "resume_until" in answer.body:
+            resume_until = int(datetime.fromisoformat(answer.body["resume_until"]).timestamp())
+            assert resume_until <= max((use.resume_until for use in uses), default=resume_until), (
+                "resume_until is after the use of the key expires"
+            )
+            client = attempt.client
+            client.resume_until = min(resume_until, client.resume_until or resume_until)
+
+    def _told(self, invocation: Invocation, sent: Sent) -> int:
+        """Count the entries of which the function got to know that it stored them."""
+        stored = Counter[int]()
+        for puts in invocation.answered:
+            for put in puts:
+                for used in put["Item"].get("dimension_usage", {"L": ()})["L"]:
+                    name = used["M"]["dimension"]["S"]
+                    if name != SUM:
+                        stored[int(name[1:])] += int(used["M"]["value"]["N"])
+        assert stored <= sent.units
+        return stored.total()
+
+    def _uses(self, attempt: _Attempt) -> list[Use]:
+        """Return the uses of its key that a request may belong to."""
+        sent = attempt.sent
+        if sent.key is None:
+            return []
+        # Of the uses that there were, only the last has its first row.
+        possible = self.ledger.uses.get(sent.key, [])[max(0, attempt.uses_before - 1) :]
+        live = self.ledger.uses_at(sent.key, sent.time_ms)
+        return [use for use in possible if use in live and use.units == sent.units]
 
     def _check_success(self, answer: Answer, invocation: Invocation, attempt: _Attempt) -> None:
-        payload = attempt.client.payload
-        assert not self._payloads[payload].flawed
-        assert self._owner.setdefault(attempt.key, payload) == payload, "two payloads under one key"
-        missing = Counter(self._contents(payload)) - self._stored()
-        assert not missing, f"acknowledged, but not in the table: {missing}"
-        replayed = answer.headers.get("Idempotent-Replayed") == "true"
-        assert replayed == (not invocation.committed), "Idempotent-Replayed is wrong"
+        sent = attempt.sent
+        assert not attempt.client.flawed
+        candidates: list[Use | None] = [None] if sent.key is None else [*self._uses(attempt)]
+        complete = [
+            use
+            for use in candidates
+            if all(self.ledger.is_stored(*each, use, sent.time_ms) for each in sent.units.items())
+        ]
+        if not complete:
+            self._tally.lost += 1
+            raise AssertionError("acknowledged, but not in the table")
+        use = complete[0]
+        self._tally.entries += sent.units.total()
+        by: Use | str = use or sent.request_id
+        duplicates = answer.body.get("duplicates", [])
+        assert answer.body.keys() <= {"duplicates", "records"}
+        assert "duplicates" not in answer.body or duplicates
+        assert ("records" in answer.body) == attempt.prefer
+        self._check_duplicates(duplicates, attempt, by)
+        assert answer.is_replay == (use is not None and not invocation.committed), "Idempotent-Replayed"
+        self._tally.choices["replays"] += answer.is_replay
+        self._tally.choices["duplicates, of other usage"] += sum(each["differs"] for each in duplicates)
+        self._tally.choices["duplicates"] += len(duplicates)
         if attempt.prefer:
-            keys = [(key["customerIdentifier"], key["create_timestamp"]) for key in answer.body["records"]]
-            assert self._stored_keys.setdefault(attempt.key, keys) == keys, "a replay returns other keys"
-        else:
-            assert answer.body == {}
+            records = [(key["customerIdentifier"], key["create_timestamp"]) for key in answer.body["records"]]
+            stored = use.records if use else self.ledger.by_request.get(sent.request_id, [])
+            assert records == sorted(stored), "the keys returned are not the records'"
+        if use is not None:
+            known = use.answer or {"duplicates": duplicates}
+            assert known["duplicates"] == duplicates, "a replay answers otherwise"
+            use.answer = known
+
+    def _check_duplicates(
+        self, duplicates: Sequence[Mapping[str, Any]], attempt: _Attempt, by: Use | str | None
+    ) -> None:
+        """Compare with what is known; ``by`` has stored the other entries, if they are acknowledged."""
+        sent = attempt.sent
+        told = {(each["customerIdentifier"], each["transaction_id"]): each for each in duplicates}
+        assert list(told) == sorted(told)
+        assert len(told) == len(duplicates)
+        for unit in sent.units:
+            group = self.ledger.group(unit)
+            if group is None:
+                continue
+            # What was known when the first answer was given may have expired before its replay.
+            known = self.ledger.known.get(group, [])
+            if duplicate := told.pop(group, None):
+                (original,) = [one for one in known if one.record[1] == duplicate["create_timestamp"]]
+                assert original.by is not by, "its own usage taken for a duplicate"
+                assert duplicate["differs"] == (original.unit != unit)
+            elif by is not None:
+                assert [one.unit for one in known if one.by == by] == [unit], "a duplicate that is not told"
+        assert not told, "duplicates that were not sent"
 
     def _check_refusal(self, answer: Answer, invocation: Invocation, attempt: _Attempt) -> None:
+        client, sent = attempt.client, attempt.sent
+        problem = answer.body["type"].removeprefix(_PROBLEM)
+        live = self.ledger.uses_at(sent.key, sent.time_ms) if sent.key is not None else []
+        self._tally.choices[f"answered {answer.status} {problem}"] += 1
+        if problem == "idempotency-key-conflict":
+            assert answer.status == 409
+            others = [use for use in live if not use.is_of_release(sent.deployment)]
+            assert others or len(live) > 1, "neither another release nor another use"
+            assert "without an Idempotency-Key" in answer.body["detail"]
+            if self._has_ids(client):
+                # As the answer says.
+                client.key = None
+                client.attempts_left = 1
+                client.state = _State.WAITING
+            else:
+                client.state = _State.ABANDONED
+            return
         assert answer.status == 422, answer
         assert not invocation.committed, "a refused request wrote"
-        if not self._payloads[attempt.client.payload].flawed:
-            assert answer.body["type"] == _KEY_REUSED, answer
-            assert len(self._sent[attempt.key]) > 1, "refused, but no other payload had the key"
+        assert not any(word in answer.body["detail"].lower() for word in ("new key", "another key"))
+        if problem == "idempotency-key-reused":
+            assert any(use.units != sent.units for use in live), "no other payload had the key"
+            return
+        codes = {error["code"] for error in answer.body["errors"]}
+        if not client.flawed:
+            assert codes == {"unknown_dimension"}
+            assert sent.deployment.lacks in sent.units
+            began = [use for use in self._uses(attempt) if use.is_of_release(sent.deployment)]
+            assert not (attempt.has_header and began), "a half-written request is stranded"
 
     def _check_table(self) -> None:
-        expected = self._forgotten.copy()
-        for payload in self._owner.values():
-            expected.update(self._contents(payload))
-        stored = self._stored()
-        lost, doubled = expected - stored, stored - expected
-        self._tally.records += stored.total()
+        stored = {}
+        for item in self._records():
+            assert item["metering_pending"] == "true" if "metering_pending" in item else self._job_runs
+            quantities = {used["dimension"]: int(used["value"]) for used in item["dimension_usage"]}
+            stored[self._key_of(item)] = quantities
+        self._tally.records += len(stored)
+        assert stored == self.ledger.items, "a record was changed"
+        sums: Counter[tuple[str, str]] = Counter()
+        for (customer, _), quantities in stored.items():
+            for name, quantity in quantities.items():
+                sums[customer, name] += quantity
+        expected: Counter[tuple[str, str]] = Counter()
+        for unit, times in self.ledger.times.items():
+            expected[self.ledger.customer(unit), f"d{unit}"] += times
+            expected[self.ledger.customer(unit), SUM] += times * (unit + 1)
+        lost, doubled = expected - sums, sums - expected
         self._tally.lost += lost.total()
         self._tally.doubled += doubled.total()
-        assert lost == doubled == Counter(), f"lost: {dict(lost)}, doubled or left behind: {dict(doubled)}"
-        for item in self._records():
-            _, timestamp = self._key_of(item)
-            assert timestamp == item["create_timestamp"]
-            assert timestamp <= MAX_TIMESTAMP
+        assert lost == doubled == Counter(), f"lost: {dict(lost)}, doubled: {dict(doubled)}"
 
     def _check_metering(self) -> None:
         while self._job.run():
             pass
         acknowledged: Counter[tuple[str, str]] = Counter()
-        for (customer, dimensions), times in self._stored().items():
-            for dimension, quantity in dimensions:
-                acknowledged[customer, dimension] += quantity * times
+        for (customer, _), quantities in self.ledger.items.items():
+            for dimension, quantity in quantities.items():
+                acknowledged[customer, dimension] += quantity
         assert self._marketplace.metered + self._check_outcomes() == acknowledged
-        keys = Counter(
-            (customer, str(timestamp)) for customer, timestamp in map(self._key_of, self._records())
-        )
+        keys = Counter((customer, str(timestamp)) for customer, timestamp in self.ledger.items)
         assert self._job.marked == keys, "the job does not mark each record once"
 
     def _check_outcomes(self) -> Counter[tuple[str, str]]:
@@ -439,23 +687,8 @@ class Run:
 
     # Look-ups.
 
-    def _contents(self, payload: int) -> list[Content]:
-        """Return a payload's records; no two entries of a schedule are alike."""
-        return [
-            (f"c{customer}", ((f"d{entry % 2}", 100 * (payload + 1) + entry),))
-            for entry, customer in enumerate(self._payloads[payload].customers)
-        ]
-
-    def _records(self) -> list[dict[str, object]]:
+    def _records(self) -> list[dict[str, Any]]:
         return self._engine.items(METERING_TABLE_NAME)
-
-    def _stored(self) -> Counter[Content]:
-        return Counter(self._content_of(item) for item in self._records())
-
-    @staticmethod
-    def _content_of(item: Mapping[str, Any]) -> Content:
-        dimensions = tuple((used["dimension"], int(used["value"])) for used in item["dimension_usage"])
-        return item["customerIdentifier"], dimensions
 
     @staticmethod
     def _key_of(item: Mapping[str, Any]) -> RecordKey:

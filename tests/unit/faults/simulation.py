@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from botocore.awsrequest import AWSPreparedRequest
 
-    from tests.unit.faults.engine import Engine
+    from tests.unit.faults.engine import Engine, Put
     from tests.unit.lambda_calls import Answer
 
 P = ParamSpec("P")
@@ -68,10 +68,10 @@ class Invocation:
         self.ended_ms = started_ms
         self.ended = False
         self.answer: Answer | None = None
-        self.committed: list[str] = []
-        """The tables of the actions it committed."""
-        self.answered: list[str] = []
-        """The tables of those it was told of."""
+        self.committed: list[Sequence[Put]] = []
+        """The transactions it committed."""
+        self.answered: list[Sequence[Put]] = []
+        """Those it was told of."""
         self.sent: list[AWSPreparedRequest] = []
         # State that Powertools keeps on a class or the app, because a process has one request at a time.
         self._memory: dict[str, object] = dict.fromkeys(("current_event", "lambda_context"))
@@ -200,8 +200,16 @@ class _Time:
 class Simulation:
     """Runs invocations one step at a time, as their network's caller."""
 
-    def __init__(self, engine: Engine, network: Network, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        network: Network,
+        *,
+        say: Callable[[str], None],
+        on_commit: Callable[[Invocation, Sequence[Put]], None],
+    ) -> None:
         self._engine = engine
+        self._on_commit = on_commit
         self._say = say
         self._network = network
         self._hub = getcurrent()
@@ -282,7 +290,8 @@ class Simulation:
     def deliver(self, index: int) -> Invocation:
         """Let a request arrive that timed out, and return whose it was."""
         request, invocation = self._in_flight.pop(index)
-        invocation.committed += self._engine.execute(request).committed
+        if committed := self._engine.execute(request).committed:
+            self._note_committed(invocation, committed)
         return invocation
 
     # Called by the simulated threads.
@@ -321,14 +330,18 @@ class Simulation:
         invocation.sent.append(request)
         self._say(f"  {invocation.name}, {fault.value}: {summary_of(request)}")
 
-    def note_committed(self, tables: Sequence[str]) -> None:
-        self._running.invocation.committed += tables
+    def note_committed(self, puts: Sequence[Put]) -> None:
+        self._note_committed(self._running.invocation, puts)
 
-    def note_answered(self, tables: Sequence[str]) -> None:
-        self._running.invocation.answered += tables
+    def note_answered(self, puts: Sequence[Put]) -> None:
+        self._running.invocation.answered.append(puts)
 
     def note_in_flight(self, request: AWSPreparedRequest) -> None:
         self._in_flight.append((request, self._running.invocation))
+
+    def _note_committed(self, invocation: Invocation, puts: Sequence[Put]) -> None:
+        invocation.committed.append(puts)
+        self._on_commit(invocation, puts)
 
     def _add_thread(self, invocation: Invocation, run: Callable[[], None], now_ms: int) -> None:
         self._threads.append(_Thread(invocation, now_ms, greenlet(run, self._hub)))

@@ -9,8 +9,8 @@ import pytest
 
 from tests.environment import METERING_TABLE_NAME
 from tests.unit.faults.faults import Fault
-from tests.unit.faults.hourly_job import HourlyJob, Marketplace, MeteringError
-from tests.unit.faults.schedules import Call, Day, JobRuns, Move, Payload, Schedule
+from tests.unit.faults.hourly_job import HourlyJob, JobFailedError, Marketplace, MeteringError
+from tests.unit.faults.schedules import Call, Day, JobRuns, Move, Payload, Schedule, Unit
 from tests.unit.lambda_calls import Api, buyer, usage
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_the_quantities_metered_are_those_acknowledged(job: HourlyJob, marketpla
         expected[f"c{number % 7}", "storage"] += number
         expected[f"c{number % 7}", "requests"] += 1
     assert marketplace.metered == expected
-    assert len(job.marked) == job.marked.total() == 252
+    assert len(job.marked) == job.marked.total() == 7 + 2, "one for each customer"
 
 
 def test_a_record_of_as_many_dimensions_as_we_take_is_metered_in_one_call(
@@ -69,6 +69,7 @@ def test_the_job_marks_the_records_it_read(job: HourlyJob) -> None:
     for _ in range(3):
         assert api.insert_one("c", usage(m=1)).status == 200
     job.run()
+    api.request_time += 1_000
     assert api.insert_one("c", usage(m=1)).status == 200
 
     records = api.records("c").body["records"]
@@ -105,6 +106,7 @@ def test_what_is_listed_as_metered_is_what_was_billed_hour_by_hour(
         MeteringError({"name": "InvalidUsageDimensionException"}),
     ]
     for hour, failure in enumerate(hours):
+        api.request_time += 3_600_000
         for _ in range(2):
             assert api.insert_one("c", usage(m=2**hour, n=100)).status == 200
         marketplace.failures = {"c": failure}
@@ -118,6 +120,44 @@ def test_what_is_listed_as_metered_is_what_was_billed_hour_by_hour(
     records = api.records("c").body["records"]
     assert [record["status"] for record in records] == ["metered"] * 2 + ["failed"] * 12
     assert marketplace.metered == {("c", "m"): 2 * (1 + 4), ("c", "n"): 2 * 200}
+
+
+def test_a_request_of_1000_entries_of_one_customer_is_billed_in_one_run(
+    job: HourlyJob, marketplace: Marketplace
+) -> None:
+    with_ids = [buyer("c", f"t{number}", m=1) for number in range(900)]
+    assert Api().insert_many({"buyers": [*with_ids, *[buyer("c", m=1)] * 100]}).status == 200
+
+    assert job.run() == 10
+
+    assert marketplace.metered == {("c", "m"): 1_000}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"customerIdentifier": "constructor"},
+        {"dimension_usage": "__proto__"},
+        {"create_timestamp": str(2**53)},
+    ],
+)
+def test_the_job_cannot_bill_what_the_api_refuses(
+    job: HourlyJob, tables: DynamoDBClient, item: dict[str, str]
+) -> None:
+    tables.put_item(
+        TableName=METERING_TABLE_NAME,
+        Item={
+            "customerIdentifier": {"S": item.get("customerIdentifier", "c")},
+            "create_timestamp": {"N": item.get("create_timestamp", "1")},
+            "metering_pending": {"S": "true"},
+            "dimension_usage": {
+                "L": [{"M": {"dimension": {"S": item.get("dimension_usage", "m")}, "value": {"N": "1"}}}]
+            },
+        },
+    )
+
+    with pytest.raises(JobFailedError):
+        job.run()
 
 
 @pytest.mark.parametrize(
@@ -136,6 +176,8 @@ def test_a_job_between_a_lost_answer_and_the_retry_meters_nothing_twice(
     arrives = (Move(1),) if fault in (Fault.LATE, Fault.KILLED_LATE) else ()
     moves = (Move(), Move(), Move(0, fault), *arrives, JobRuns())
 
-    run = run_schedule(Schedule(payloads=(Payload(customers=(0, 0, 1, 2, 0)),), days=(Day(calls, moves),)))
+    units = (Unit(0), Unit(0, 0), Unit(1), Unit(2), Unit(2, 0))
+
+    run = run_schedule(Schedule(units, (Payload(tuple(range(5))),), (Day(calls, moves),)))
 
     assert [status for status in run.statuses if status != 200] == [s for s in statuses if s != 200]

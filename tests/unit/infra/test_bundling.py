@@ -17,10 +17,11 @@ import pytest
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Annotations, Match
 
+import metering_handlers
 from infra import bundling
 from infra.bundling import BundlingError, Target, bundle, function_code
 from infra.byte_code import Interpreter, find_interpreter
-from metering_handlers import known_dimensions
+from metering_handlers.inserting import known_dimensions
 
 TARGET = Target(platform="manylinux2014_aarch64", python_version="3.13")
 COMPILER = Interpreter(Path("/usr/bin/python3.13"), "3.13.9")
@@ -78,14 +79,14 @@ def test_the_code_is_unchanged_by_time_place_and_byte_code(source: Path) -> None
 
     cache = source / "metering_handlers" / "__pycache__"
     cache.mkdir()
-    (cache / "models.cpython-313.pyc").write_bytes(b"x")
+    (cache / "settings.cpython-313.pyc").write_bytes(b"x")
     for path in source.rglob("*"):
         path.touch()
 
     assert asset_hash() == before
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "metering_handlers/models.py"])
+@pytest.mark.parametrize("name", ["requirements.txt", "metering_handlers/contract/limits.py"])
 def test_the_code_changes_with_a_file(source: Path, name: str) -> None:
     before = asset_hash()
 
@@ -94,7 +95,7 @@ def test_the_code_changes_with_a_file(source: Path, name: str) -> None:
     assert asset_hash() != before
 
 
-@pytest.mark.parametrize("name", ["new.py", "new.json"])
+@pytest.mark.parametrize("name", ["new.py", "contract/new.json"])
 def test_the_code_changes_with_a_new_file(source: Path, name: str) -> None:
     before = asset_hash()
 
@@ -179,12 +180,12 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
-def bundled(output: Path) -> dict[str, tuple[str, str]]:
+def bundled(output: Path, dimensions: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
     """Bundle with byte code; return each entry's mode and the hash of its bytes."""
     output.mkdir(parents=True)
     interpreter = find_interpreter(RUNNING)
     assert interpreter is not None
-    bundle(replace(TARGET, python_version=RUNNING), interpreter, output)
+    bundle(replace(TARGET, python_version=RUNNING), interpreter, output, dimensions)
     return {
         path.relative_to(output).as_posix(): (
             oct(path.stat().st_mode & 0o7777),
@@ -210,8 +211,8 @@ def test_the_bundle_is_the_same_in_every_place_and_under_every_umask(tmp_path: P
 def test_byte_code_takes_the_place_of_the_dependencies_sources_and_stands_beside_ours(tmp_path: Path) -> None:
     names = set(bundled(tmp_path / "bundle"))
 
-    assert {"small/__init__.pyc", "metering_handlers/models.py"} <= names
-    assert f"metering_handlers/__pycache__/models.cpython-{RUNNING.replace('.', '')}.pyc" in names
+    assert {"small/__init__.pyc", "metering_handlers/contract/limits.py"} <= names
+    assert f"metering_handlers/contract/__pycache__/limits.cpython-{RUNNING.replace('.', '')}.pyc" in names
     assert "small/__init__.py" not in names
 
 
@@ -314,9 +315,14 @@ def test_what_only_looks_like_the_right_python_is_passed_over(
     assert find_interpreter("3.99") == Interpreter(real, "3.99.1")
 
 
-def test_the_products_dimensions_are_shipped_where_the_functions_look_for_them() -> None:
-    assert known_dimensions.FILE.name == bundling.DIMENSIONS_FILE
-    assert known_dimensions.FILE.parent.name == bundling.PACKAGE.name
+@pytest.mark.usefixtures("dependency")
+def test_dimensions_are_shipped_where_the_functions_look_for_them(tmp_path: Path) -> None:
+    sources = Path(metering_handlers.__path__[0]).parent
+    shipped = tmp_path / "bundle" / known_dimensions.FILE.relative_to(sources)
+
+    bundled(tmp_path / "bundle", ["b", "a"])
+
+    assert known_dimensions.load(shipped) == frozenset({"a", "b"})
 
 
 def test_the_code_changes_with_the_products_dimensions_and_not_with_their_order() -> None:

@@ -42,6 +42,12 @@ def test_any_region_name_is_accepted(region: str) -> None:
             "must be a whole number of hours from 24 to 720 (30 days), not 23",
         ),
         (PARAMS | {"idempotency_hours": "24"}, "params.idempotency_hours must be a whole number of hours"),
+        (
+            PARAMS | {"transaction_id_days": 34},
+            "params.transaction_id_days must be a whole number of days from 35 to 400, not 34",
+        ),
+        (PARAMS | {"transaction_id_days": 401}, "a whole number of days from 35 to 400, not 401"),
+        (PARAMS | {"transaction_id_days": "90"}, "a whole number of days from 35 to 400, not '90'"),
         (PARAMS | {"authorization": "OPEN"}, 'params.authorization must be "IAM", "API_KEY" or "NONE"'),
         (
             PARAMS | {"authorization": "NONE"},

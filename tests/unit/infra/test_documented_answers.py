@@ -6,7 +6,7 @@ from itertools import repeat
 
 from aws_cdk.assertions import Template
 
-from metering_handlers.problems import ProblemType
+from metering_handlers.contract.problem_types import ProblemType
 from tests.unit.contract import DOCUMENT, resolved
 from tools.local_cloud.steps import PROJECT
 

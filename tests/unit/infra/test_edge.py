@@ -10,6 +10,7 @@ from aws_cdk.assertions import Match, Template
 
 from infra.api.firewall import COMMON_RULES
 from infra.config import Config
+from metering_handlers.contract.problem_types import SAFE_REPEAT
 from tests.unit.infra.conftest import PARAMS
 
 Synthesize = Callable[..., Template]
@@ -170,6 +171,18 @@ def test_what_has_no_response_type_of_its_own_keeps_its_status_and_a_413_reads_a
 )
 def test_api_gateway_answers_with_this_status(template: Template, response_type: str, status: str) -> None:
     assert gateway_responses(template)[response_type]["StatusCode"] == status
+
+
+def test_after_a_5xx_an_insert_is_repeated_safely_and_never_by_itself(template: Template) -> None:
+    # A client obeys Retry-After by repeating what it sent: without a key or ids, that is stored twice.
+    responses = gateway_responses(template)
+    failures = [response for response in responses.values() if response.get("StatusCode", "4") >= "5"]
+
+    assert {response["StatusCode"] for response in failures} == {"500", "502", "504"}
+    for response in failures:
+        assert SAFE_REPEAT in json.loads(response["ResponseTemplates"]["application/json"])["detail"]
+    waiting = [name for name, response in responses.items() if "Retry-After" in str(response)]
+    assert waiting == ["THROTTLED"]
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,6 @@ def test_a_function_runs_on_python_3_13_and_arm64_for_less_than_api_gateway_wait
             "Runtime": "python3.13",
             "Architectures": ["arm64"],
             "Timeout": 27,
-            "Environment": {
-                "Variables": Match.object_like({"METERING_TABLE_NAME": PARAMS["metering_table_name"]})
-            },
             "LoggingConfig": {"LogGroup": Match.any_value()},
         },
     )
@@ -67,30 +64,41 @@ def test_every_log_group_ends_its_memory_some_day(template: Template) -> None:
     template.resource_count_is("AWS::Logs::LogGroup", 5)
 
 
-def table_actions(template: Template, module: str) -> dict[str, str]:
-    """Return the one action that the function may do on each table."""
-    return {
-        "idempotency"
-        if "GetAtt" in str(resource)
-        else str(resource).partition("table/")[2].partition("'")[0]: (statement["Action"])
-        for statement in statements(template, module)
-        if "dynamodb" in str(statement["Action"])
-        for resource in (
-            statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-        )
-    }
+def table_actions(template: Template, module: str) -> dict[str, set[str]]:
+    """The actions that the function may do on each table."""
+    allowed: dict[str, set[str]] = {}
+    for statement in statements(template, module):
+        actions = as_list(statement["Action"])
+        if not any(action.startswith("dynamodb:") for action in actions):
+            continue
+        for resource in as_list(statement["Resource"]):
+            if "Fn::GetAtt" in resource:
+                assert resource["Fn::GetAtt"] == [idempotency_table_id(template), "Arn"]
+                table = "idempotency"
+            else:
+                # The whole name: no index, and no wildcard.
+                table = resource["Fn::Join"][1][-1].partition(":table/")[2]
+            allowed.setdefault(table, set()).update(actions)
+    return allowed
+
+
+def as_list(value: Any) -> list[Any]:  # noqa: ANN401 - of a template
+    return value if isinstance(value, list) else [value]
 
 
 @pytest.mark.parametrize("module", MODULES[:2])
-def test_an_insert_may_put_into_its_two_tables_and_read_neither(template: Template, module: str) -> None:
+def test_an_insert_may_put_into_both_tables_and_read_rows(template: Template, module: str) -> None:
     assert table_actions(template, module) == {
-        PARAMS["metering_table_name"]: "dynamodb:PutItem",
-        "idempotency": "dynamodb:PutItem",
+        PARAMS["metering_table_name"]: {"dynamodb:PutItem"},
+        "idempotency": {"dynamodb:PutItem", "dynamodb:BatchGetItem"},
     }
 
 
-def test_the_list_may_query_the_metering_table_and_write_nothing(template: Template) -> None:
-    assert table_actions(template, MODULES[2]) == {PARAMS["metering_table_name"]: "dynamodb:Query"}
+def test_the_list_may_query_records_and_read_rows_and_write_nothing(template: Template) -> None:
+    assert table_actions(template, MODULES[2]) == {
+        PARAMS["metering_table_name"]: {"dynamodb:Query"},
+        "idempotency": {"dynamodb:BatchGetItem"},
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -124,7 +132,7 @@ def test_the_idempotency_table_forgets_by_itself_and_is_backed_up_encrypted_and_
             "Properties": {
                 "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
                 "BillingMode": "PAY_PER_REQUEST",
-                "TimeToLiveSpecification": {"AttributeName": "expiration", "Enabled": True},
+                "TimeToLiveSpecification": {"AttributeName": "delete_after", "Enabled": True},
                 "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
                 "SSESpecification": {"SSEEnabled": True},
             },
@@ -132,24 +140,29 @@ def test_the_idempotency_table_forgets_by_itself_and_is_backed_up_encrypted_and_
     )
 
 
-@pytest.mark.parametrize("module", MODULES[:2])
-def test_an_insert_knows_the_idempotency_table_and_how_long_a_key_is_remembered(
-    synthesize: Callable[..., Template], module: str
-) -> None:
-    template = synthesize(idempotency_hours=48)
+@pytest.mark.parametrize("module", MODULES)
+def test_a_function_knows_the_tables_that_it_may_use(template: Template, module: str) -> None:
+    assert variables(template, module) >= {
+        ("METERING_TABLE_NAME", PARAMS["metering_table_name"]),
+        ("IDEMPOTENCY_TABLE_NAME", str({"Ref": idempotency_table_id(template)})),
+    }
 
-    template.has_resource_properties(
-        "AWS::Lambda::Function",
-        {
-            "Handler": f"metering_handlers.{module}.lambda_handler",
-            "Environment": {
-                "Variables": {
-                    "IDEMPOTENCY_TABLE_NAME": {"Ref": idempotency_table_id(template)},
-                    "IDEMPOTENCY_HOURS": "48",
-                }
-            },
-        },
-    )
+
+@pytest.mark.parametrize("module", MODULES[:2])
+def test_an_insert_knows_how_long_keys_and_ids_are_remembered(
+    synthesize: Callable[..., Template], template: Template, module: str
+) -> None:
+    longer = synthesize(idempotency_hours=48, transaction_id_days=400)
+
+    assert variables(template, module) >= {("IDEMPOTENCY_HOURS", "24"), ("TRANSACTION_ID_DAYS", "90")}
+    assert variables(longer, module) >= {("IDEMPOTENCY_HOURS", "48"), ("TRANSACTION_ID_DAYS", "400")}
+
+
+def variables(template: Template, module: str) -> set[tuple[str, str]]:
+    """The function's environment variables, with references as text."""
+    function = template.find_resources("AWS::Lambda::Function")[function_id(template, module)]
+    found: dict[str, object] = function["Properties"]["Environment"]["Variables"]
+    return {(name, str(value)) for name, value in found.items()}
 
 
 def test_the_api_is_regional_with_three_routes_that_ask_for_iam(template: Template) -> None:

@@ -13,6 +13,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from infra.config import Config
+from infra.functions import METRICS_NAMESPACE
 from infra.local_cloud import CONTEXT_KEY
 from tests.unit.infra.conftest import PARAMS
 
@@ -119,10 +120,25 @@ def test_the_dashboard_shows_traffic_errors_latency_records_replays_and_throttli
         "Duration of the functions, p99, ms",
         "Records inserted, and marked by the hourly job",
         "Inserted minus marked, since the graph's start",
-        "Requests that were repeated or cut short",
+        "Repeats, and requests cut short",
         "Throttling",
         "Writes that DynamoDB throttled",
     ]
+
+
+def test_the_dashboard_shows_every_metric_of_inserts_and_no_other(operations: Template) -> None:
+    sources = (Path(__file__).parents[3] / "src").rglob("*.py")
+    emitted = {
+        name for path in sources for name in re.findall(r'add_metric\(\s*"(\w+)"', path.read_text("utf-8"))
+    }
+    shown = {
+        metric[1]
+        for widget in dashboard(operations)
+        for metric in widget["properties"].get("metrics", [])
+        if metric[0] == METRICS_NAMESPACE
+    }
+
+    assert shown == emitted - {"RecordsListed"}
 
 
 def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
@@ -135,6 +151,7 @@ def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
         "Failures",
         "Slowest requests",
         "Incomplete requests",
+        "Requests with known entries",
     }
     for query in queries:
         assert query["Properties"]["LogGroupNames"]
@@ -189,7 +206,7 @@ def test_a_local_cloud_gets_all_but_what_it_refuses(synthesize: Callable[..., Te
     left_out = resource_types(deployed) - resource_types(local)
     metric_math = sum("Metrics" in alarm for alarm in alarms(deployed).values())
     assert left_out == {
-        "AWS::Logs::QueryDefinition": 5,
+        "AWS::Logs::QueryDefinition": 6,
         "AWS::WAFv2::WebACLAssociation": 1,
         "AWS::CloudWatch::Alarm": metric_math,
     }

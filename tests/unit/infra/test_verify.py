@@ -32,6 +32,7 @@ class StubbornApi(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), StubbornApiHandler)
         self.answers = {"GET": (200, b"{}"), "POST": (200, b"{}")}
+        self.replayed = "false"
 
 
 class StubbornApiHandler(BaseHTTPRequestHandler):
@@ -43,6 +44,7 @@ class StubbornApiHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/problem+json")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Idempotent-Replayed", self.server.replayed)
         self.end_headers()
         self.wfile.write(body)
 
@@ -132,8 +134,20 @@ def test_an_api_that_forgets_requests_is_seen(
         _, lines = verify(capsys, create_metering_table=True)
         server.shutdown()
 
-    assert "did not answer as a replay" in lines["An insert and its repeat write one record"]
+    assert "with the same Idempotency-Key did not" in lines["An insert and its repeat write one record"]
     assert "does not exist has records" in lines["A customer that does not exist has an empty list"]
+
+
+def test_an_api_that_forgets_ids_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(monkeypatch) as server:
+        server.replayed = "true"
+        _, lines = verify(capsys, create_metering_table=True)
+        server.shutdown()
+
+    line = lines["An insert and its repeat write one record"]
+    assert "with the same transaction_id did not name the duplicate" in line
 
 
 def test_a_refused_insert_that_left_a_record_is_seen(

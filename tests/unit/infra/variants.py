@@ -13,7 +13,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "throttled": {"throttle": {"rate_per_second": 1, "burst": 1}},
     "alarms by e-mail": {"alarm_email": "operator@example.com"},
     "quiet and short logs": {"log_level": "ERROR", "log_retention_days": 1},
-    "longer memory": {"idempotency_hours": 720},
+    "longer memory": {"idempotency_hours": 720, "transaction_id_days": 400},
     "table with a key": {
         "metering_table_kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/0c237476-b39f"
     },

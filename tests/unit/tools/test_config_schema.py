@@ -40,6 +40,7 @@ def test_what_the_app_deploys_is_valid(variant: str) -> None:
         PARAMS | {"authorization": "OPEN"},
         PARAMS | {"idempotency_hours": 23},
         PARAMS | {"idempotency_hours": "24"},
+        PARAMS | {"transaction_id_days": 34},
         PARAMS | {"log_retention_days": 2},
         PARAMS | {"throttle": {"rate_per_second": 0}},
         PARAMS | {"throttle": {"rate": 1}},

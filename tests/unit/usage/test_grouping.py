@@ -1,4 +1,4 @@
-"""Grouping of lines into records and of records into requests, without losses and within all limits."""
+"""Lines are added up to records and records put into requests, without losses and within all limits."""
 
 import json
 import random
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from metering_handlers.models import BulkUsage
+from metering_handlers.contract.limits import MAX_QUANTITY
+from metering_handlers.contract.requests import BulkUsage, broken_rules
 from tests.unit.usage.conftest import WriteCsv
 from usage import usage_file
-from usage.usage_file import MAX_PART_BYTES, UsageFile, read_usage_file
+from usage.usage_file import MAX_PART_BYTES, BadLinesError, UsageFile, read_usage_file
 
 
 def records(usage: UsageFile) -> list[dict[str, Any]]:
@@ -33,16 +34,39 @@ def test_a_customers_dimensions_share_a_record_wherever_their_lines_are(write_cs
     assert shape(usage) == [("one", {"seats": 1, "storage": 3}), ("two", {"seats": 2})]
 
 
-def test_a_repeated_dimension_goes_into_a_further_record(write_csv: WriteCsv) -> None:
-    usage = read_usage_file(write_csv("one,seats,1", "one,seats,2", "one,storage,3", "one,seats,1"))
+def test_a_repeated_dimension_is_added_up(write_csv: WriteCsv) -> None:
+    usage = read_usage_file(write_csv("one,seats,1", "one,seats,2", "one,storage,3", "two,seats,1"))
 
-    assert shape(usage) == [("one", {"seats": 1, "storage": 3}), ("one", {"seats": 2}), ("one", {"seats": 1})]
+    assert shape(usage) == [("one", {"seats": 3, "storage": 3}), ("two", {"seats": 1})]
+    assert (usage.lines, usage.records) == (4, 2)
 
 
-def test_a_record_takes_25_dimensions(write_csv: WriteCsv) -> None:
-    usage = read_usage_file(write_csv(*(f"one,dimension_{number},1" for number in range(26))))
+def test_a_customer_may_have_what_aws_takes_in_an_hour(write_csv: WriteCsv) -> None:
+    usage = read_usage_file(
+        write_csv(*(f"one,d{number},{MAX_QUANTITY - 1}" for number in range(25)), "one,d0,1", "one,d1,1")
+    )
 
-    assert [len(dimensions) for _, dimensions in shape(usage)] == [25, 1]
+    assert [len(dimensions) for _, dimensions in shape(usage)] == [25]
+
+
+def test_each_line_beyond_what_aws_takes_in_an_hour_is_an_error(write_csv: WriteCsv) -> None:
+    """The hourly job sends a customer's usage in one call, so that requests of their own do not help."""
+    dimensions = [f"one,d{number},1" for number in range(25)]
+    path = write_csv(*dimensions, "one,d25,1", "two,d25,1", "one,d26,1", f"one,d0,{MAX_QUANTITY}", "one,d0,1")
+
+    with pytest.raises(BadLinesError) as raised:
+        read_usage_file(path)
+
+    assert [(bad.line, bad.column) for bad in raised.value.bad_lines] == [
+        (27, "dimension_name"),
+        (29, "dimension_name"),
+        (30, "dimension_value"),
+    ]
+    assert [bad.detail for bad in raised.value.bad_lines[1:]] == [
+        "AWS takes 25 dimensions of a customer an hour: split the file, and import the rest an hour later",
+        "AWS takes 2147483647 of a customer's dimension an hour: split the file, and import the rest an hour "
+        "later",
+    ]
 
 
 def test_requests_are_closed_at_their_number_of_records(
@@ -76,15 +100,20 @@ def test_every_line_is_sent_once_in_requests_that_the_api_takes(
     monkeypatch.setattr(usage_file, "MAX_PART_RECORDS", 7)
     chance = random.Random(seed)  # noqa: S311 - no secret
     lines = [
-        (f"c{chance.randrange(5)}", f"d{chance.randrange(40)}", chance.randrange(100)) for _ in range(500)
+        (f"c{chance.randrange(20)}", f"d{chance.randrange(25)}", chance.randrange(100)) for _ in range(500)
     ]
 
     usage = read_usage_file(write_csv(*(f"{customer},{name},{value}" for customer, name, value in lines)))
 
     for part in usage.parts:
-        BulkUsage.model_validate_json(part.body)
-    sent = Counter(
-        (customer, name, value) for customer, dimensions in shape(usage) for name, value in dimensions.items()
-    )
-    assert sent == Counter(lines)
+        entries = BulkUsage.model_validate_json(part.body).buyers
+        assert len({entry.customerIdentifier for entry in entries}) == part.records
+        assert not [*broken_rules(entries, "{index}")]
+    sent: Counter[tuple[str, str]] = Counter()
+    wanted: Counter[tuple[str, str]] = Counter()
+    for customer, dimensions in shape(usage):
+        sent.update({(customer, name): value for name, value in dimensions.items()})
+    for customer, name, value in lines:
+        wanted[customer, name] += value
+    assert sent == wanted
     assert Counter(number for part in usage.parts for number in part.lines) == Counter(range(2, 502))

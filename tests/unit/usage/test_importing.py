@@ -27,17 +27,16 @@ def test_the_files_usage_is_stored_and_counted(api: StubApi, importer: Importer,
         "import_id": "",
         "status": "imported",
         "lines": 4,
-        "records": 3,
+        "records": 2,
         "requests": 1,
         "records_before": 0,
-        "records_written": 3,
+        "records_written": 2,
         "records_already_there": 0,
         "bad_lines": [],
         "error": None,
     }
     assert api.usage() == [
-        ("one", "seats", 1),
-        ("one", "seats", 4),
+        ("one", "seats", 5),
         ("one", "storage", 3),
         ("two", "seats", 2),
     ]
@@ -118,7 +117,7 @@ def test_the_region_is_the_one_in_the_url_or_else_the_usual_setting(url: str, re
 def test_a_dry_run_checks_and_counts_but_sends_nothing(
     api: StubApi, importer: Importer, write_csv: WriteCsv
 ) -> None:
-    path = write_csv("one,seats,1", "one,seats,2")
+    path = write_csv("one,seats,1", "two,seats,2")
 
     outcome = importer(path, "--dry-run")
 

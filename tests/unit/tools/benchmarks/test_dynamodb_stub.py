@@ -21,13 +21,13 @@ def put(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def put_row(expiration: int, now: int) -> dict[str, Any]:
+def put_row(expires_at: int, before: int) -> dict[str, Any]:
     return {
         "Put": {
             "TableName": "rows",
-            "Item": {"id": {"S": "key#0"}, "expiration": {"N": str(expiration)}},
-            "ConditionExpression": "attribute_not_exists(id) OR expiration <= :now",
-            "ExpressionAttributeValues": {":now": {"N": str(now)}},
+            "Item": {"id": {"S": "key#0"}, "expires_at": {"N": str(expires_at)}},
+            "ConditionExpression": "attribute_not_exists(id) OR expires_at < :before",
+            "ExpressionAttributeValues": {":before": {"N": str(before)}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
     }
@@ -72,15 +72,15 @@ def test_a_repeated_token_writes_nothing_and_succeeds() -> None:
 
 def test_a_row_that_counts_is_returned_and_an_expired_one_replaced() -> None:
     tables = Tables()
-    transact(tables, "1", put_row(expiration=100, now=10))
+    transact(tables, "1", put_row(expires_at=100, before=10))
 
     with pytest.raises(StubError) as caught:
-        transact(tables, "2", put_row(expiration=200, now=99))
+        transact(tables, "2", put_row(expires_at=200, before=100))
     reasons = caught.value.members["CancellationReasons"]
     assert isinstance(reasons, list)
-    assert reasons[0]["Item"]["expiration"] == {"N": "100"}
+    assert reasons[0]["Item"]["expires_at"] == {"N": "100"}
 
-    transact(tables, "3", put_row(expiration=200, now=100))
+    transact(tables, "3", put_row(expires_at=200, before=101))
 
 
 @pytest.mark.parametrize(("forward", "expected"), [(True, [1, 2, 3, 4, 5]), (False, [5, 4, 3, 2, 1])])
@@ -109,6 +109,27 @@ def test_a_batch_overwrites_without_asking() -> None:
     }
 
     assert timestamps(query(tables)) == [1]
+
+
+def get(tables: Tables, *ids: str) -> dict[str, Any]:
+    keys = [{"id": {"S": row_id}} for row_id in ids]
+    return tables.answer("BatchGetItem", {"RequestItems": {"rows": {"Keys": keys}}})
+
+
+def test_a_batch_read_leaves_out_what_is_not_there() -> None:
+    tables = Tables()
+    row = put_row(expires_at=100, before=10)
+    transact(tables, "1", row)
+
+    assert get(tables, "other#0", "key#0") == {
+        "Responses": {"rows": [row["Put"]["Item"]]},
+        "UnprocessedKeys": {},
+    }
+
+
+def test_a_batch_read_of_more_than_100_keys_is_refused() -> None:
+    with pytest.raises(StubError, match="ValidationException"):
+        get(Tables(), *map(str, range(101)))
 
 
 class Clock:

@@ -79,3 +79,13 @@ def test_nothing_of_the_workings_of_pydantic_is_left() -> None:
 
     assert "HTTPValidationError" not in text
     assert '"type": "null"' not in text
+
+
+def test_only_answers_that_are_safe_to_repeat_ask_for_it() -> None:
+    responses = DOCUMENT["components"]["responses"]
+
+    assert {name for name, answer in responses.items() if "Retry-After" in answer.get("headers", {})} == {
+        "TooManyRequests",
+        "IncompleteInsert",
+        "Unavailable",
+    }

@@ -1,0 +1,123 @@
+"""Names and numbers in requests: how a customer, a dimension, a quantity and a transaction id are written."""
+
+import re
+from typing import Annotated
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from metering_handlers.contract.limits import (
+    MAX_CUSTOMER_IDENTIFIER_LENGTH,
+    MAX_DIMENSION_NAME_LENGTH,
+    MAX_IDEMPOTENCY_KEY_LENGTH,
+    MAX_QUANTITY,
+    MAX_TRANSACTION_ID_LENGTH,
+)
+
+_PRINTABLE_ASCII = re.compile("[!-~]*")
+
+
+def _check_customer_identifier(value: str) -> str:
+    """Refuse identifiers that the hourly job could not forward: their usage would never be billed."""
+    if "%" in value:
+        raise PydanticCustomError(
+            "percent_sign",
+            "must not contain a percent sign; in a path, percent-encode each reserved character exactly once",
+        )
+    if not _PRINTABLE_ASCII.fullmatch(value):
+        raise PydanticCustomError(
+            "not_printable_ascii", "must consist of printable ASCII characters without white space"
+        )
+    if value.startswith("/") or value.endswith("/") or "//" in value:
+        # No buyer has such an identifier: a URL has a slash too many, and the usage could not be billed.
+        raise PydanticCustomError(
+            "misplaced_slash", "must not begin or end with a slash, or hold two slashes in a row"
+        )
+    return value
+
+
+CustomerIdentifier = Annotated[
+    str,
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=MAX_CUSTOMER_IDENTIFIER_LENGTH,
+        description="The buyer: a customer identifier, a 12-digit AWS account id, or a License ARN.",
+        examples=[
+            "ExWoL3vTir2",
+            "123456789012",
+            "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
+        ],
+        json_schema_extra={"pattern": "^[!-$&-.0-~]+(/[!-$&-.0-~]+)*$"},
+    ),
+    AfterValidator(_check_customer_identifier),
+]
+
+PathCustomerIdentifier = Annotated[CustomerIdentifier, BeforeValidator(unquote)]
+"""The same identifier in a path, plain or percent-encoded: all spellings mean the same customer."""
+
+
+# API Gateway replaces what is not UTF-8 by U+FFFD; usage of such a dimension could never be billed.
+DimensionName = Annotated[
+    str,
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=MAX_DIMENSION_NAME_LENGTH,
+        pattern="^[^\ufffd]*$",
+        description="The dimension's API identifier, as the product page in AWS Marketplace shows it. "
+        "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
+        examples=["metered_1_id"],
+    ),
+]
+
+Quantity = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=MAX_QUANTITY,
+        description="The quantity used, in the dimension's unit.",
+        examples=[10],
+    ),
+]
+
+
+def _check_printable_ascii(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise PydanticCustomError("not_printable_ascii", "must consist of printable ASCII characters")
+    return value
+
+
+def _refuse_null(value: object) -> object:
+    """Refuse null: a client that lost the id must not have its usage stored without one."""
+    if value is None:
+        raise PydanticKnownError("string_type")
+    return value
+
+
+TransactionId = Annotated[
+    str,
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=MAX_TRANSACTION_ID_LENGTH,
+        description="Your own id of this usage. For one customer, usage with the same id is stored once, in "
+        "whatever request, order or company it comes again.",
+        examples=["2026-11-23T10:metered_1_id"],
+        json_schema_extra={"pattern": "^[ -~]+$"},
+    ),
+    AfterValidator(_check_printable_ascii),
+]
+OptionalTransactionId = Annotated[TransactionId | None, BeforeValidator(_refuse_null)]
+
+IdempotencyKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+        json_schema_extra={"pattern": "^[ -~]+$"},
+    ),
+    AfterValidator(_check_printable_ascii),
+]

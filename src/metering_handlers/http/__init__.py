@@ -1,0 +1,1 @@
+"""HTTP: proxy events, strict JSON, the resolver, and problem documents."""

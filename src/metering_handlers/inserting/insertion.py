@@ -1,0 +1,235 @@
+"""Code shared by both insert functions: check what the deployment allows, store the entries, and answer."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, TypeVar
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+from aws_lambda_powertools.metrics import MetricUnit
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from metering_handlers import dynamodb, settings
+from metering_handlers.contract.answers import DryRun, Inserted
+from metering_handlers.contract.identifiers import IdempotencyKey
+from metering_handlers.contract.problem_types import SAFE_REPEAT, SEE_STORED, ProblemType
+from metering_handlers.contract.requests import Entry, broken_rules
+from metering_handlers.http.problems import ProblemError, refusal
+from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
+from metering_handlers.http.resolver import RETRY_AFTER_SECONDS, MeteringResolver, logger, metrics
+from metering_handlers.inserting.canonical_form import canonical_form
+from metering_handlers.inserting.known_dimensions import unknown_dimensions
+from metering_handlers.inserting.writer import (
+    WRITE_PARALLELISM,
+    IncompleteWriteError,
+    InsertRequest,
+    KeyConflictError,
+    KeyReusedError,
+    Writer,
+    Written,
+)
+
+T = TypeVar("T")
+
+RETURN_REPRESENTATION = "return=representation"
+
+IdempotencyKeyHeader = Annotated[
+    IdempotencyKey | None,
+    Header(
+        alias="Idempotency-Key",
+        examples=["usage-2026-11-23T10"],
+        description="Makes a repeat safe: with the same key, the same entries are stored once, in any order.",
+    ),
+]
+PreferHeader = Annotated[
+    str | None,
+    BeforeValidator(lambda value: ",".join(value) if isinstance(value, list) else value),
+    Header(
+        alias="Prefer",
+        examples=["return=representation"],
+        description="`return=representation` returns the stored keys (RFC 7240).",
+    ),
+]
+
+
+def _parse_flag(value: object) -> bool:
+    """Refuse what only may mean true, such as ``yes``: what is meant as a dry run must not be stored."""
+    if not (isinstance(value, str) and value in {"true", "false"}):
+        raise PydanticCustomError("not_a_boolean", "must be true or false, given once")
+    return value == "true"
+
+
+DryRunQuery = Annotated[
+    bool,
+    BeforeValidator(_parse_flag),
+    Query(description="Check everything and tell what would be written now; write and remember nothing."),
+]
+
+writer = Writer(
+    client=dynamodb.connect(max_connections=WRITE_PARALLELISM),
+    metering_table=settings.required("METERING_TABLE_NAME"),
+    idempotency_table=settings.required("IDEMPOTENCY_TABLE_NAME"),
+    idempotency_hours=settings.required_int("IDEMPOTENCY_HOURS"),
+    transaction_id_days=settings.required_int("TRANSACTION_ID_DAYS"),
+)
+
+
+def insert_resolver() -> MeteringResolver:
+    """Create the resolver of an insert function."""
+    return MeteringResolver(query_parameters={"dry_run"}, after_failure=SAFE_REPEAT)
+
+
+def insert(  # noqa: PLR0913 - what an insert consists of
+    app: MeteringResolver,
+    entries: Sequence[Entry],
+    *,
+    at: str,
+    idempotency_key: str | None,
+    prefer: str | None,
+    dry_run: bool,
+) -> Response[str]:
+    """Store the entries, and return the response to the current request of ``app``.
+
+    Parameters
+    ----------
+    app : MeteringResolver
+        Resolver that handles the request.
+    entries : Sequence[Entry]
+        The valid entries, in the order they were sent.
+    at : str
+        JSON pointer of an entry in the body, with ``{index}`` for its index.
+    idempotency_key : str | None
+        The ``Idempotency-Key`` header. Without one, the request id is the key, so that a caller can resume a
+        partially completed request; a request whose entries all have ids needs none.
+    prefer : str | None
+        The ``Prefer`` header.
+    dry_run : bool
+        Whether to write nothing.
+
+    Raises
+    ------
+    ProblemError
+        If the request breaks a rule or its key cannot be used (400, 409, 422), or not all of it could be
+        written in time (503).
+    """
+    app.refuse_unknown_parameters()
+    has_ids = all(entry.transaction_id is not None for entry in entries)
+    request = InsertRequest(
+        entries=canonical_form(entries),
+        key=idempotency_key or (None if has_ids else app.request_id),
+        request_id=app.request_id,
+        time_ms=app.current_event.request_context.request_time_epoch,
+        remaining_ms=app.lambda_context.get_remaining_time_in_millis,
+    )
+    broken = [*broken_rules(entries, at)]
+    unknown = [*unknown_dimensions(entries, at)]
+    # A half-written request is completed, whatever the deployment allows by now.
+    if broken or (unknown and not (idempotency_key and _answered_by_key(writer.is_under_way, request))):
+        raise refusal(broken + unknown)
+    if dry_run:
+        return _previewed(request)
+    try:
+        written = _answered_by_key(writer.write, request)
+    except IncompleteWriteError as error:
+        _report(error.written)
+        metrics.add_metric("IncompleteRequests", MetricUnit.Count, 1)
+        raise _incomplete(
+            error.written, len(entries), request, is_safe_as_sent=bool(idempotency_key or has_ids)
+        ) from error
+    _report(written)
+    logger.append_keys(replayed=written.replayed)
+    headers = {}
+    answer = Inserted()
+    if written.replayed:
+        headers["Idempotent-Replayed"] = "true"
+        metrics.add_metric("Replays", MetricUnit.Count, 1)
+    if written.duplicates:
+        answer["duplicates"] = written.duplicates
+    if _wants_representation(prefer):
+        headers["Preference-Applied"] = RETURN_REPRESENTATION
+        answer["records"] = written.records
+    return Response(200, JSON_MEDIA_TYPE, json.dumps(answer), headers=headers)
+
+
+def _previewed(request: InsertRequest) -> Response[str]:
+    preview = _answered_by_key(writer.preview, request)
+    answer = DryRun(dry_run=True, records=preview.records, duplicates=preview.duplicates)
+    return Response(200, JSON_MEDIA_TYPE, json.dumps(answer))
+
+
+def _answered_by_key(do: Callable[[InsertRequest], T], request: InsertRequest) -> T:
+    """Call the writer; answer a key that cannot be used for the request."""
+    try:
+        return do(request)
+    except KeyReusedError as error:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            ProblemType.IDEMPOTENCY_KEY_REUSED,
+            f"This Idempotency-Key belongs to other entries; nothing was written now. {SEE_STORED}",
+        ) from error
+    except KeyConflictError as error:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            ProblemType.IDEMPOTENCY_KEY_CONFLICT,
+            f"The request cannot be completed under this Idempotency-Key: {error}. {SEE_STORED}",
+        ) from error
+
+
+def _incomplete(
+    written: Written, sent: int, request: InsertRequest, *, is_safe_as_sent: bool
+) -> ProblemError:
+    """Create the answer to a request for which the time was not enough."""
+    members: dict[str, int | str] = {"inserted": written.entries}
+    if written.resume_until is None:
+        until = f"within {writer.idempotency_hours} hours of the first time that it was sent"
+    else:
+        resume_until = datetime.fromtimestamp(written.resume_until, UTC).isoformat().replace("+00:00", "Z")
+        members["resume_until"] = resume_until
+        until = f"until {resume_until}"
+    if request.key is None:
+        how = "as it is"
+    else:
+        how = f"with the header Idempotency-Key: {request.key}"
+        members["idempotency_key"] = request.key
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        ProblemType.INCOMPLETE,
+        f"The metering table took {written.entries} of {sent} entries in time. Send the request again {how}, "
+        f"{until}; stored usage is not written again.",
+        # Clients obey this header by themselves, and repeat the request as it was sent.
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if is_safe_as_sent else {},
+        members=members,
+    )
+
+
+def _report(written: Written) -> None:
+    """Add the outcome to the request's log line and to the metrics."""
+    logger.append_keys(
+        entries=written.entries,
+        duplicates=len(written.duplicates),
+        records=len(written.records),
+        inserted=written.inserted,
+        chunks=written.chunks,
+        retries=written.retries,
+        slots_moved=written.slots_moved,
+        throttled_chunks=written.throttled_chunks,
+    )
+    metrics.add_metric("RecordsInserted", MetricUnit.Count, written.inserted)
+    if written.duplicates:
+        metrics.add_metric("Duplicates", MetricUnit.Count, len(written.duplicates))
+    if written.throttled_chunks:
+        metrics.add_metric("ThrottledChunks", MetricUnit.Count, written.throttled_chunks)
+    if written.slots_moved:
+        metrics.add_metric("SlotsMoved", MetricUnit.Count, written.slots_moved)
+
+
+def _wants_representation(prefer: str | None) -> bool:
+    """Parse the header (RFC 7240, section 2): a list of preferences, which may have parameters."""
+    preferences = (prefer or "").split(",")
+    return any(
+        preference.partition(";")[0].replace(" ", "").replace('"', "").lower() == RETURN_REPRESENTATION
+        for preference in preferences
+    )

@@ -1,0 +1,1 @@
+"""Lists: queries of the metering table, pages, totals, and what became of each record."""

@@ -1,0 +1,125 @@
+"""The canonical form and its digests."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering_handlers.contract.requests import BulkUsage
+from metering_handlers.inserting.canonical_form import (
+    CanonicalEntry,
+    added_up,
+    canonical_form,
+    length_prefixed,
+    request_digest,
+)
+from metering_handlers.inserting.rows import entry_row_id
+from tests.unit.lambda_calls import buyer, buyers
+
+ENTRIES = [
+    buyer("d", "t", é=0),
+    buyer("c", m=2),
+    buyer("c", "t1", m=2),
+    buyer("c", a=1, m=3),
+]
+
+
+def canonical(*entries: dict[str, object]) -> list[CanonicalEntry]:
+    return canonical_form(BulkUsage.model_validate_json(json.dumps(buyers(*entries))).buyers)
+
+
+def digest(*entries: dict[str, object]) -> str:
+    return request_digest(canonical(*entries))
+
+
+def test_entries_without_id_are_added_up_and_come_first() -> None:
+    assert [
+        (entry.customer, entry.transaction_id, list(entry.quantities.items()), entry.sent)
+        for entry in canonical(*ENTRIES)
+    ] == [
+        ("c", None, [("a", 1), ("m", 5)], 2),
+        ("c", "t1", [("m", 2)], 1),
+        ("d", "t", [("é", 0)], 1),
+    ]
+
+
+def test_the_digests_are_these() -> None:
+    """Another digest needs another version; an entry row's id must never change."""
+    assert digest(*ENTRIES) == "1:5f3190e78189d0051382f11996ade2b77266b01bfa80f1d8ca43ff9752f51d8f"
+    assert (
+        entry_row_id("ExWoL3vTir2", "2026-11-23T10")
+        == "4d737a9115ec07eac041fee829aec9e725b98354593b8c4185970f43529580ae"
+    )
+    assert canonical(*ENTRIES)[0].digest == "b684f1d3b4881deb7389702f725823fbc698098f6a7acbfe79dc630707f20937"
+
+
+@given(st.permutations(ENTRIES))
+def test_the_order_of_entries_does_not_matter(entries: list[dict[str, object]]) -> None:
+    assert digest(*entries) == digest(*ENTRIES)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [buyer("c", m=5, a=1)],
+        [buyer("c", a=1), buyer("c", m=5)],
+        [buyer("c", m=2), buyer("c", m=3, a=0), buyer("c", a=1)],
+    ],
+    ids=["one entry", "one for each dimension", "parts"],
+)
+def test_how_usage_without_id_is_grouped_does_not_matter(entries: list[dict[str, object]]) -> None:
+    assert digest(*entries, buyer("c", "t1", m=2), buyer("d", "t", é=0)) == digest(*ENTRIES)
+
+
+def test_the_order_of_dimensions_does_not_matter() -> None:
+    (one,), (other,) = canonical(buyer("c", "t", a=1, b=2)), canonical(buyer("c", "t", b=2, a=1))
+
+    assert one.digest == other.digest
+    assert request_digest([one]) == request_digest([other])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        buyer("C", "t1", m=2),
+        buyer("c", "t2", m=2),
+        buyer("c", m=2),
+        buyer("c", "t1", n=2),
+        buyer("c", "t1", m=3),
+        buyer("c", "t1", m=2, n=0),
+    ],
+    ids=["customer", "id", "without id", "dimension", "quantity", "one more of nothing"],
+)
+def test_any_change_of_an_entry_changes_the_digest(changed: dict[str, object]) -> None:
+    others = [entry for entry in ENTRIES if entry.get("transaction_id") != "t1"]
+
+    assert digest(*others, changed) != digest(*ENTRIES)
+    assert digest(*others) != digest(*ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((buyer("ab", "c", m=1),), (buyer("a", "bc", m=1),)),
+        ((buyer("c", "t", m1=1),), (buyer("c", "t", m=11),)),
+        ((buyer("a", "t", m=1, n=1),), (buyer("a", "t", m=1), buyer("n", "1", m=1))),
+    ],
+    ids=["customer and id", "dimension and quantity", "one entry and two"],
+)
+def test_what_reads_the_same_without_lengths_is_not_the_same(one: Any, other: Any) -> None:  # noqa: ANN401
+    assert digest(*one) != digest(*other)
+
+
+@given(st.lists(st.text(max_size=4), max_size=4), st.lists(st.text(max_size=4), max_size=4))
+def test_no_two_lists_of_texts_have_the_same_bytes(one: list[str], other: list[str]) -> None:
+    assert (length_prefixed(*one) == length_prefixed(*other)) == (one == other)
+
+
+def test_no_two_entries_share_a_row() -> None:
+    assert entry_row_id("a", "bc") != entry_row_id("ab", "c")
+
+
+def test_a_records_dimensions_are_sums_sorted_by_name() -> None:
+    assert list(added_up(canonical(*ENTRIES)).items()) == [("a", 1), ("m", 7), ("é", 0)]

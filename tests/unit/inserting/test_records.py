@@ -1,0 +1,86 @@
+"""Records that inserts write to the metering table."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.lambda_calls import Api, buyer, buyers, usage
+from tests.unit.proxy_event import EXTENDED_REQUEST_ID
+from tools.example_requests import CUSTOMER, INSERT_MANY, INSERT_ONE
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import StoredItems
+    from tests.unit.inserting.conftest import Calls
+
+
+def test_the_seeds_single_example_is_stored_as_the_job_reads_it(api: Api, stored: "StoredItems") -> None:
+    answer = api.insert_one(CUSTOMER, INSERT_ONE)
+
+    assert (answer.status, answer.body) == (200, {})
+    assert stored.all() == [
+        {
+            "customerIdentifier": {"S": CUSTOMER},
+            "create_timestamp": {"N": str(api.request_time)},
+            "metering_pending": {"S": "true"},
+            "dimension_usage": {
+                "L": [
+                    {"M": {"dimension": {"S": "metered_1_id"}, "value": {"N": "10"}}},
+                    {"M": {"dimension": {"S": "metered_3_id"}, "value": {"N": "20"}}},
+                ]
+            },
+            "request_id": {"S": EXTENDED_REQUEST_ID},
+        }
+    ]
+
+
+def test_the_seeds_bulk_example_is_one_record_of_four_dimensions(api: Api, stored: "StoredItems") -> None:
+    answer = api.insert_many(INSERT_MANY)
+
+    assert (answer.status, answer.body) == (200, {})
+    assert stored.usage() == [
+        (CUSTOMER, {"metered_1_id": 10, "metered_2_id": 20, "metered_3_id": 20, "metered_id_1": 10})
+    ]
+
+
+def test_entries_of_one_customer_are_added_up(api: Api, stored: "StoredItems") -> None:
+    entries = [buyer("c", m=1), buyer("d", m=10), buyer("c", m=2, n=0), buyer("d", "t", m=20, n=5)]
+
+    assert api.insert_many(buyers(*entries)).body == {}
+
+    assert stored.usage() == [("c", {"m": 3, "n": 0}), ("d", {"m": 30, "n": 5})]
+
+
+@pytest.mark.parametrize(("with_id", "pieces"), [(97, [97]), (98, [98]), (99, [98, 1])])
+def test_entries_with_ids_take_as_many_records_as_they_need(
+    api: Api, stored: "StoredItems", with_id: int, pieces: list[int]
+) -> None:
+    """With an entry that has none: it goes with the first of them."""
+    entries = [buyer("c", f"{number:02}", m=1) for number in range(with_id)]
+
+    assert api.insert_many(buyers(*entries, buyer("c", n=1))).status == 200
+
+    expected = [("c", {"m": piece}) for piece in pieces]
+    expected[0][1]["n"] = 1
+    assert stored.usage() == expected
+
+
+def test_10000_entries_of_300_customers_are_300_records(api: Api, calls: "Calls") -> None:
+    calls.on_write = lambda _, **__: {}
+    entries = [buyer(f"c{number % 300}", m=number) for number in range(10_000)]
+
+    answer = api.insert_many(buyers(*entries), {"Prefer": "return=representation"})
+
+    assert len(answer.body["records"]) == 300
+    values = [
+        int(put["Item"]["dimension_usage"]["L"][0]["M"]["value"]["N"])
+        for transaction in calls.transactions
+        for put in transaction
+        if "dimension_usage" in put["Item"]
+    ]
+    assert sum(values) == sum(range(10_000))
+
+
+@pytest.mark.parametrize("quantity", [0, 1, 2_147_483_647])
+def test_every_quantity_that_aws_takes_is_stored(api: Api, stored: "StoredItems", quantity: int) -> None:
+    assert api.insert_one("c", usage(m=quantity)).status == 200
+    assert stored.usage() == [("c", {"m": quantity})]

@@ -1,0 +1,257 @@
+"""Pages: they follow each other, and end before Lambda's limits of time and size."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ReadTimeoutError
+
+from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
+from metering_handlers.listing.pages import page_of
+from metering_handlers.listing.query import Batch
+from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api
+from tests.unit.listing.metering_responses import MARKED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from metering_handlers.listing.pages import Page
+    from tests.unit.conftest import StoredItems
+
+    Item = dict[str, AttributeValueTypeDef]
+    ByStatus = dict[str | None, list[int]]
+
+LAMBDA_LIMIT = 6_291_556
+"""Bytes of an answer (Lambda's error message for a larger one names the limit)."""
+
+
+def listed(api: Api, **query: str) -> tuple[list[int | float], list[int]]:
+    """Follow the pages of customer c's records; return the timestamps, and how many each page had."""
+    timestamps: list[int | float] = []
+    sizes: list[int] = []
+    token: dict[str, str] = {}
+    while True:
+        page = api.records("c", **query, **token).body
+        timestamps += [record["create_timestamp"] for record in page["records"]]
+        sizes.append(len(page["records"]))
+        if page["next_token"] is None:
+            return timestamps, sizes
+        token = {"next_token": page["next_token"]}
+
+
+@pytest.fixture
+def every_outcome(api: Api, stored: StoredItems) -> tuple[Api, ByStatus]:
+    """Store 21 records of customer c with every outcome in turn; return the timestamps by status."""
+    status_of = dict.fromkeys(MARKED, "failed") | {"pending": "pending", "every dimension billed": "metered"}
+    expected: ByStatus = {None: [], "pending": [], "metered": [], "failed": []}
+    for number in range(21):
+        name = list(status_of)[number % len(status_of)]
+        stored.put(
+            customerIdentifier={"S": "c"},
+            create_timestamp={"N": str(number)},
+            dimension_usage={
+                "L": [
+                    {"M": {"dimension": {"S": dimension}, "value": {"N": "1"}}}
+                    for dimension in ("metered_1_id", "metered_3_id")
+                ]
+            },
+            **MARKED.get(name, {"metering_pending": {"S": "true"}}),
+        )
+        expected[status_of[name]].append(number)
+        expected[None].append(number)
+    return api, expected
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("status", [None, "pending", "metered", "failed"])
+@pytest.mark.parametrize("limit", ["1", "3", "21", "1000"])
+def test_pages_list_each_record_with_the_asked_status_once(
+    every_outcome: tuple[Api, ByStatus], order: str, status: str | None, limit: str
+) -> None:
+    api, expected = every_outcome
+
+    timestamps, sizes = listed(api, order=order, limit=limit, **({"status": status} if status else {}))
+
+    assert timestamps == (expected[status] if order == "asc" else expected[status][::-1])
+    assert all(size == int(limit) for size in sizes[:-1])
+    assert sizes[-1] <= int(limit)
+
+
+@pytest.mark.parametrize("status", [None, "pending", "metered", "failed"])
+@pytest.mark.parametrize("remaining_ms", [0, FUNCTION_TIME_MS])
+def test_pages_are_exact_when_dynamodb_returns_a_few_items_at_a_time(
+    every_outcome: tuple[Api, ByStatus],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str | None,
+    remaining_ms: int,
+) -> None:
+    """Without time left, a page ends after one answer of DynamoDB's, which may hold no match."""
+    api, expected = every_outcome
+    api.context.remaining_ms = remaining_ms
+    answer_with(monkeypatch, items=5)
+
+    for limit in ("4", "5", "100"):
+        timestamps, _ = listed(api, limit=limit, **({"status": status} if status else {}))
+        assert timestamps == expected[status]
+
+
+def test_a_full_page_of_the_last_records_has_no_token(every_outcome: tuple[Api, ByStatus]) -> None:
+    api, expected = every_outcome
+    limit = str(len(expected["failed"]))
+
+    assert listed(api, limit=limit, status="failed") == (expected["failed"], [int(limit)])
+
+
+def test_odd_timestamps_page_as_well(api: Api, stored: StoredItems) -> None:
+    for timestamp in ("-5", "1606176000.5", "1606176000000000001"):
+        stored.put(customerIdentifier={"S": "c"}, create_timestamp={"N": timestamp})
+
+    timestamps, _ = listed(api, limit="1")
+
+    assert timestamps == [-5, 1606176000.5, 1606176000000000001]
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None, items: int) -> list[str]:
+    """Let DynamoDB return a few items for each query, or the error in its place; return the list of calls."""
+    calls: list[str] = []
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+    to_come = iter(errors)
+
+    def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> object:
+        calls.append(operation)
+        if (error := next(to_come, None)) is not None:
+            raise error
+        limit = min(items, parameters.get("Limit", items))
+        return call(client, operation, parameters | {"Limit": limit})
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
+    return calls
+
+
+LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
+
+
+def test_a_query_that_dynamodb_did_not_answer_is_repeated(
+    every_outcome: tuple[Api, ByStatus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, expected = every_outcome
+    calls = answer_with(monkeypatch, LOST, None, LOST, LOST, items=10)
+
+    assert listed(api) == (expected[None], [21])
+    assert len(calls) == 3 + 3
+
+
+def count(body: dict[str, Any]) -> int:
+    number: int = body["record_count"] if "totals" in body else len(body["records"])
+    return number
+
+
+@pytest.mark.parametrize("query", [{}, {"status": "failed"}, {"group_by": "dimension"}])
+@pytest.mark.parametrize(
+    ("errors", "remaining_ms", "calls"),
+    [
+        pytest.param([None, LOST], ATTEMPT_BUDGET_MS, 2, id="dynamodb stops answering"),
+        pytest.param([], ATTEMPT_BUDGET_MS - 1, 1, id="no time for another query"),
+    ],
+)
+def test_what_was_read_in_time_is_answered_with_a_token(  # noqa: PLR0917 - what the test varies
+    every_outcome: tuple[Api, ByStatus],
+    monkeypatch: pytest.MonkeyPatch,
+    query: dict[str, str],
+    errors: list[Exception | None],
+    remaining_ms: int,
+    calls: int,
+) -> None:
+    api, expected = every_outcome
+    made = answer_with(monkeypatch, *errors, items=8)
+    api.context.remaining_ms = remaining_ms
+
+    first = api.records("c", **query)
+
+    assert (first.status, len(made)) == (200, calls)
+    of_status = expected[query.get("status")]
+    assert count(first.body) == sum(timestamp < 8 for timestamp in of_status)
+    api.context.remaining_ms = FUNCTION_TIME_MS
+    rest = api.records("c", **query, next_token=first.body["next_token"])
+    assert count(first.body) + count(rest.body) == len(of_status)
+    assert rest.body["next_token"] is None
+
+
+def failed(timestamp: int, usage: list[AttributeValueTypeDef], response: str = "") -> Item:
+    return {
+        "customerIdentifier": {"S": "c"},
+        "create_timestamp": {"N": str(timestamp)},
+        "dimension_usage": {"L": usage},
+        "metering_response": {"S": response},
+    }
+
+
+def page(items: list[Item]) -> Page:
+    """Read a page from answers of 100 items each."""
+    batches = [
+        Batch(items[start : start + 100], str(start + 99) if start + 100 < len(items) else None)
+        for start in range(0, len(items), 100)
+    ]
+    return page_of(batches, status=None, limit=1_000)
+
+
+def sent(page: Page) -> int:
+    """Return the bytes of a page in Lambda's answer, in which the body is a string."""
+    return len(json.dumps({"body": f'{{"records": [{b", ".join(page.records).decode()}]}}'}))
+
+
+def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda() -> None:
+    """The reasons of 25 dimensions and the parsed answer of BatchMeterUsage take the most."""
+    names = [f"{number:0>255}" for number in range(25)]
+    response = {
+        "Results": [{"UsageRecord": {"Dimension": name}, "Status": "CustomerNotSubscribed"} for name in names]
+    }
+    usage: list[AttributeValueTypeDef] = [
+        {"M": {"dimension": {"S": name}, "value": {"N": "1"}}} for name in names
+    ]
+    items = [failed(number, usage, json.dumps(response)) for number in range(1_000)]
+
+    first = page(items)
+
+    assert 5_000_000 < sent(first) < LAMBDA_LIMIT
+    assert first.last_timestamp == str(len(first.records) - 1)
+    assert len(page(items[len(first.records) :]).records) == len(first.records)
+
+
+def test_a_full_page_reads_no_further() -> None:
+    def batches() -> Iterator[Batch]:
+        yield Batch([failed(0, []), failed(1, [])], "1")
+        raise AssertionError("read after the page was full")
+
+    full = page_of(batches(), status=None, limit=2)
+
+    assert (len(full.records), full.last_timestamp) == (2, "1")
+
+
+@pytest.mark.parametrize("character", ['"', "\\", "é", "\x01"])
+def test_text_that_grows_in_lambdas_answer_is_counted_as_it_is_sent(character: str) -> None:
+    usage: list[AttributeValueTypeDef] = [
+        {"M": {"dimension": {"S": character * 10_000}, "value": {"N": "1"}}}
+    ]
+
+    assert 5_000_000 < sent(page([failed(number, usage) for number in range(1_000)])) < LAMBDA_LIMIT
+
+
+def test_a_record_that_no_answer_could_hold_is_listed_in_brief() -> None:
+    large = failed(1, [{"M": {}}] * 90_000)
+
+    (before, brief, after) = map(json.loads, page([failed(0, []), large, failed(2, [])]).records)
+
+    assert (before["create_timestamp"], after["create_timestamp"]) == (0, 2)
+    assert brief == {
+        "customerIdentifier": "c",
+        "create_timestamp": 1,
+        "dimension_usage": [],
+        "status": "failed",
+        "metering_response": None,
+    }
