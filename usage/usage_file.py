@@ -6,14 +6,16 @@ import csv
 import hashlib
 import io
 import json
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from metering_handlers.contract.identifiers import CustomerIdentifier, DimensionName, Quantity  # noqa: TC001 - pydantic needs them
+from metering_handlers.contract.identifiers import (  # noqa: TC001 - pydantic needs them
+    CustomerIdentifier,
+    DimensionName,
+    Quantity,
+)
 from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
 
 if TYPE_CHECKING:
@@ -31,20 +33,6 @@ MAX_PART_BYTES = 1_000_000
 
 _SPLIT = "split the file, and import the rest an hour later"
 _DELIMITERS = ",;\t"
-_ACCOUNT_ID_DIGITS = 12
-
-
-def _check_not_rewritten(identifier: str) -> str:
-    """Refuse AWS account ids that a spreadsheet has rewritten: valid identifiers, but of no buyer."""
-    is_rounded = re.fullmatch(r"[0-9]([.,][0-9]+)?E\+[0-9]+", identifier, re.IGNORECASE)
-    has_lost_zeros = identifier.isdigit() and len(identifier) < _ACCOUNT_ID_DIGITS
-    if is_rounded or has_lost_zeros:
-        raise PydanticCustomError(
-            "rewritten_account_id",
-            "an AWS account id has 12 digits; the spreadsheet has treated this one as a number:"
-            " format the column as text and enter it again",
-        )
-    return identifier
 
 
 class UsageLine(BaseModel):
@@ -52,7 +40,7 @@ class UsageLine(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    customerIdentifier: Annotated[CustomerIdentifier, AfterValidator(_check_not_rewritten)]  # noqa: N815 - the API's name
+    customerIdentifier: CustomerIdentifier  # noqa: N815 - the API's name
     dimension_name: DimensionName
     dimension_value: Quantity
 

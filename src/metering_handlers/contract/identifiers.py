@@ -16,6 +16,28 @@ from metering_handlers.contract.limits import (
 )
 
 _PRINTABLE_ASCII = re.compile("[!-~]*")
+_ACCOUNT_ID = "^[0-9]{12}$"
+# What spreadsheets, databases and people make of an account id: other digits, marks, scientific notation.
+_LIKE_AN_ACCOUNT_ID = r"""^([0-9.,'"=-]+|=?"?[0-9]([.,][0-9]+)?[eE][+-]?[0-9]+"?)$"""
+_DOT_SEGMENT = r"(^|/)\.{1,2}(/|$)"
+OBJECT_PROTOTYPE_NAMES = frozenset(
+    {
+        *("__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__"),
+        *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"),
+        *("toString", "valueOf"),
+    }
+)
+"""Members of JavaScript's Object.prototype (ECMA-262, section 20.1.3, and annex B). The hourly job keeps
+customers and dimensions in plain objects: a customer of such a name stops billing for everybody, and a
+dimension of such a name is never billed."""
+
+
+def _refuse_prototype_name(value: str) -> str:
+    if value in OBJECT_PROTOTYPE_NAMES:
+        raise PydanticCustomError(
+            "reserved_name", "is a reserved name, which the hourly job cannot bill; use another"
+        )
+    return value
 
 
 def _check_customer_identifier(value: str) -> str:
@@ -34,7 +56,15 @@ def _check_customer_identifier(value: str) -> str:
         raise PydanticCustomError(
             "misplaced_slash", "must not begin or end with a slash, or hold two slashes in a row"
         )
-    return value
+    if re.search(_DOT_SEGMENT, value):
+        raise PydanticCustomError("dot_segment", "must not have . or .. between slashes")
+    if re.search(_LIKE_AN_ACCOUNT_ID, value) and not re.search(_ACCOUNT_ID, value):
+        raise PydanticCustomError(
+            "not_an_account_id",
+            "must be exactly 12 digits if it is an AWS account id; a spreadsheet may have changed it: format "
+            "the column as text and enter it again",
+        )
+    return _refuse_prototype_name(value)
 
 
 CustomerIdentifier = Annotated[
@@ -49,7 +79,11 @@ CustomerIdentifier = Annotated[
             "123456789012",
             "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
         ],
-        json_schema_extra={"pattern": "^[!-$&-.0-~]+(/[!-$&-.0-~]+)*$"},
+        json_schema_extra={
+            "pattern": "^[!-$&-.0-~]+(/[!-$&-.0-~]+)*$",
+            "anyOf": [{"pattern": _ACCOUNT_ID}, {"not": {"pattern": _LIKE_AN_ACCOUNT_ID}}],
+            "not": {"anyOf": [{"enum": sorted(OBJECT_PROTOTYPE_NAMES)}, {"pattern": _DOT_SEGMENT}]},
+        },
     ),
     AfterValidator(_check_customer_identifier),
 ]
@@ -58,18 +92,35 @@ PathCustomerIdentifier = Annotated[CustomerIdentifier, BeforeValidator(unquote)]
 """The same identifier in a path, plain or percent-encoded: all spellings mean the same customer."""
 
 
-# API Gateway replaces what is not UTF-8 by U+FFFD; usage of such a dimension could never be billed.
+# No dimension has such a name, so its usage could never be billed. API Gateway replaces what is not UTF-8 by
+# U+FFFD.
+_NO_NAME = r"\u0000-\u001f\u007f-\u009f\ufffd"
+_NO_END = rf"{_NO_NAME}\s\ufeff"
+_NAME = rf"^[^{_NO_END}]([^{_NO_NAME}]*[^{_NO_END}])?$"
+_IS_NAME = re.compile(_NAME).fullmatch
+
+
+def _check_dimension_name(value: str) -> str:
+    if not _IS_NAME(value):
+        raise PydanticCustomError(
+            "not_plain_text",
+            "must be Unicode text without control characters, and without white space at its ends",
+        )
+    return _refuse_prototype_name(value)
+
+
 DimensionName = Annotated[
     str,
     Field(
         strict=True,
         min_length=1,
         max_length=MAX_DIMENSION_NAME_LENGTH,
-        pattern="^[^\ufffd]*$",
+        json_schema_extra={"pattern": _NAME, "not": {"enum": sorted(OBJECT_PROTOTYPE_NAMES)}},
         description="The dimension's API identifier, as the product page in AWS Marketplace shows it. "
         "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
         examples=["metered_1_id"],
     ),
+    AfterValidator(_check_dimension_name),
 ]
 
 Quantity = Annotated[

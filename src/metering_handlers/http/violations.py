@@ -28,7 +28,6 @@ _RULES: Mapping[str, tuple[str, str]] = {
     "int_parsing_size": ("too_large", "is too large a number"),
     "string_type": ("not_a_string", "must be a string, given once"),
     "string_unicode": ("not_unicode", "must be valid Unicode text"),
-    "string_pattern_mismatch": ("not_unicode", "must be valid Unicode text; send the body in UTF-8"),
     "string_too_short": ("too_short", "must have at least {min_length} character(s)"),
     "string_too_long": ("too_long", "must have at most {max_length} characters"),
     "list_type": ("not_a_list", "must be a JSON array"),

@@ -42,6 +42,22 @@ def test_any_printable_ascii_identifier_is_accepted(api: Api, stored: "StoredIte
         ("a//b", "misplaced_slash"),
         ("a/%2Fb", "misplaced_slash"),
         ("/", "misplaced_slash"),
+        ("..", "dot_segment"),
+        (".", "dot_segment"),
+        ("a/../b", "dot_segment"),
+        ("a/%2e", "dot_segment"),
+        ("12345678901", "not_an_account_id"),
+        ("1234567890123", "not_an_account_id"),
+        ("1234-5678-9012", "not_an_account_id"),
+        ("123,456,789,012", "not_an_account_id"),
+        ("12345678901.0", "not_an_account_id"),
+        ("'012345678901", "not_an_account_id"),
+        ('="012345678901"', "not_an_account_id"),
+        ("1.23457E11", "not_an_account_id"),
+        ("1,23E+11", "not_an_account_id"),
+        ("constructor", "reserved_name"),
+        ("__proto__", "reserved_name"),
+        ("%5f_proto__", "reserved_name"),
     ],
 )
 def test_an_identifier_the_job_could_never_forward_is_refused(
@@ -54,7 +70,48 @@ def test_an_identifier_the_job_could_never_forward_is_refused(
     assert stored.all() == []
 
 
-@pytest.mark.parametrize("identifier", ["", "a%b", "a\tb", "é", "x" * 129])
+@pytest.mark.parametrize(
+    "identifier", ["012345678901", "12E", "cafe", "a..b", "a/.b", "Constructor", "4e5f6", "lic-1.2"]
+)
+def test_an_identifier_that_only_resembles_a_mistake_is_taken(api: Api, identifier: str) -> None:
+    assert api.insert_one(identifier, usage(m=1)).status == 200
+    assert len(api.records(identifier).body["records"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("  ", "not_plain_text"),
+        (" m", "not_plain_text"),
+        ("m ", "not_plain_text"),
+        ("\u00a0m", "not_plain_text"),
+        ("\ufeffm", "not_plain_text"),
+        ("metered_1_id\n", "not_plain_text"),
+        ("a\tb", "not_plain_text"),
+        ("a\x00b", "not_plain_text"),
+        ("a\x85b", "not_plain_text"),
+        ("m\ufffd", "not_plain_text"),
+        ("constructor", "reserved_name"),
+        ("__proto__", "reserved_name"),
+        ("toString", "reserved_name"),
+    ],
+)
+def test_a_dimension_that_could_never_be_billed_is_refused(
+    api: Api, stored: "StoredItems", name: str, code: str
+) -> None:
+    answer = api.insert_one("c", usage(**{name: 1}))
+
+    assert answer.status == 422
+    assert answer.problem_codes() == {("/metered_dimensions/0/dimension_name", code)}
+    assert stored.all() == []
+
+
+@pytest.mark.parametrize("name", ["a b", "é", "使用量", "m.1/2", "Constructor"])
+def test_a_dimension_may_have_any_other_text(api: Api, name: str) -> None:
+    assert api.insert_one("c", usage(**{name: 1})).status == 200
+
+
+@pytest.mark.parametrize("identifier", ["", "a%b", "a\tb", "é", "x" * 129, "..", "1234", "valueOf"])
 def test_an_identifier_in_a_body_is_held_to_the_same_rules(
     api: Api, stored: "StoredItems", identifier: str
 ) -> None:
