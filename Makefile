@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo local test test-unit test-faults test-contract test-report test-integration bench \
-	openapi schema docs lint format lock synth deploy verify diff destroy
+	openapi schema docs lint format lock clean synth deploy verify diff destroy
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -72,10 +72,11 @@ schema: $(VENV_READY) ## Generate docs/cdk.context.schema.json from the configur
 docs: $(VENV_READY) ## Show the API reference in a browser; "try it" works while make local is up
 	@$(PYTHON) -m tools.openapi serve
 
-lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types, the OpenAPI document and the schema of the configuration
+lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types, spelling, the OpenAPI document and the schema of the configuration
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(VENV)/bin/codespell
 	$(PYTHON) -m tools.openapi check
 	$(PYTHON) -m tools.config_schema check
 	tools/node_modules/.bin/spectral lint --ruleset tools/openapi/spectral.yaml --fail-severity hint docs/openapi.json
@@ -87,6 +88,11 @@ format: $(VENV_READY) ## Format the code
 lock: $(VENV_READY) ## Lock the functions' dependencies after a change of src/requirements.in; ARGS=--upgrade updates all
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		src/requirements.in -o src/requirements.txt $(ARGS)
+
+clean: ## Remove what the other targets have installed and written, but not what is deployed
+	rm -rf $(VENV) node_modules examples/node_modules tools/node_modules .local cdk.out \
+		.coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 	@$(CDK) synth $(ARGS)
