@@ -101,6 +101,8 @@ _IS_NAME = re.compile(_NAME).fullmatch
 
 
 def _check_dimension_name(value: str) -> str:
+    if "\ufffd" in value:
+        raise PydanticCustomError("not_unicode", "must be valid Unicode text; send the body in UTF-8")
     if not _IS_NAME(value):
         raise PydanticCustomError(
             "not_plain_text",

@@ -90,7 +90,7 @@ def test_an_identifier_that_only_resembles_a_mistake_is_taken(api: Api, identifi
         ("a\tb", "not_plain_text"),
         ("a\x00b", "not_plain_text"),
         ("a\x85b", "not_plain_text"),
-        ("m\ufffd", "not_plain_text"),
+        ("m\ufffd", "not_unicode"),
         ("constructor", "reserved_name"),
         ("__proto__", "reserved_name"),
         ("toString", "reserved_name"),
