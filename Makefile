@@ -12,7 +12,6 @@ VENV_READY := $(VENV)/.ready
 CDK_READY := node_modules/.ready
 EXAMPLES_READY := examples/node_modules/.ready
 TOOLS_READY := tools/node_modules/.ready
-REQUIREMENTS := requirements.txt src/requirements.in usage/requirements.txt requirements-dev.txt
 RECENT_PYTHON := import sys; sys.exit(sys.version_info < (3, 11))
 RECENT_NODE := process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)
 
@@ -24,7 +23,10 @@ IMPORT_KEPT := --import-existing-resources
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export NODE_NO_WARNINGS := 1
 
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTEST := $(PYTHON) -m pytest
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' --no-emit-package marketplace-metering-api
 
 define NEWLINE
 
@@ -76,6 +78,7 @@ lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types, spelling, the OpenAPI 
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/codespell
 	$(PYTHON) -m tools.openapi check
 	$(PYTHON) -m tools.config_schema check
@@ -85,9 +88,10 @@ format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-lock: $(VENV_READY) ## Lock the functions' dependencies after a change of src/requirements.in; ARGS=--upgrade updates all
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		src/requirements.in -o src/requirements.txt $(ARGS)
+lock: $(VENV_READY) ## Lock all packages after a change of pyproject.toml or requirements.txt; ARGS=--upgrade updates them
+	$(LOCK) --group functions -o src/requirements.txt $(ARGS)
+	$(LOCK) --group local-cloud -o tools/local_cloud/requirements.txt $(ARGS)
+	$(LOCK) --group dev requirements.txt -o requirements-dev.txt $(ARGS)
 
 clean: ## Remove what the other targets have installed and written, but not what is deployed
 	rm -rf $(VENV) node_modules examples/node_modules tools/node_modules .local cdk.out \
@@ -98,23 +102,23 @@ synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 	@$(CDK) synth $(ARGS)
 
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
-	@$(PYTHON) -m infra.preflight deploy $(ARGS)
+	@$(PYTHON) -m checks.preflight deploy $(ARGS)
 	@$(CDK) deploy --require-approval=any-change $(IMPORT_KEPT) $(ARGS)
 
 verify: $(VENV_READY) ## Check the deployment, without writing a billable record
-	@$(PYTHON) -m infra.verify $(ARGS)
+	@$(PYTHON) -m checks.verify $(ARGS)
 
 diff: $(VENV_READY) $(CDK_READY) ## Show what a deployment to AWS would change
-	@$(PYTHON) -m infra.preflight diff $(ARGS)
+	@$(PYTHON) -m checks.preflight diff $(ARGS)
 	@$(CDK) diff $(IMPORT_KEPT) $(ARGS)
 
 destroy: $(VENV_READY) $(CDK_READY) ## Delete the stack from AWS; tables and logs stay
-	@$(PYTHON) -m infra.preflight destroy $(ARGS)
+	@$(PYTHON) -m checks.preflight destroy $(ARGS)
 	@$(CDK) destroy $(ARGS)
 	@echo 'Kept: the metering table, the idempotency table and the log groups, which hold what was billed; make deploy finds the tables again.'
 
 # A .venv made by hand is used, unless its Python is too old. Python 3.13, the functions' own, is preferred.
-$(VENV_READY): $(REQUIREMENTS)
+$(VENV_READY): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c '$(RECENT_PYTHON)' 2>/dev/null || { \
 		for python in python3.13 python3 python3.12 python3.11; do \
 			if $$python -c '$(RECENT_PYTHON)' 2>/dev/null; then found=$$python; break; fi; \
@@ -126,7 +130,8 @@ $(VENV_READY): $(REQUIREMENTS)
 		$$found -m venv --clear $(VENV); \
 	}
 	@echo 'Installing the Python packages into .venv (once; a minute or so) ...'
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(CDK_READY): package.json package-lock.json

@@ -1,9 +1,1 @@
-"""The deployment, as AWS CDK constructs."""
-
-import sys
-from pathlib import Path
-
-# The contract is in metering_handlers.contract, which a checkout has under src/.
-_SOURCES = str(Path(__file__).parents[1] / "src")
-if _SOURCES not in sys.path:
-    sys.path.append(_SOURCES)
+"""The CDK app: the deployment, as AWS CDK constructs."""

@@ -12,7 +12,7 @@ from infra.api.metering_api import MeteringApi
 from infra.bundling import Target, function_code
 from infra.functions import FUNCTIONS, Table
 from infra.metering_function import MeteringFunction
-from infra.operations.operations import Operations
+from infra.operations.monitoring import Operations
 from infra.tables import IdempotencyTable, SandboxMeteringTable
 
 if TYPE_CHECKING:

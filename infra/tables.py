@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 
-from infra.metering_schema import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
-from metering_handlers.contract.attributes import DELETE_AFTER, ROW_ID
+from metering_handlers.contract.attributes import (
+    DELETE_AFTER,
+    PARTITION_KEY,
+    PENDING_INDEX,
+    PENDING_INDEX_KEY,
+    ROW_ID,
+    SORT_KEY,
+)
 
 if TYPE_CHECKING:
     from constructs import Construct

@@ -1,11 +1,10 @@
 """The request bodies in ``examples/``, which the demo sends and the OpenAPI document shows."""
 
 import json
+from pathlib import Path
 from typing import Any
 
-from tools.local_cloud.steps import PROJECT
-
-FOLDER = PROJECT / "examples"
+FOLDER = Path(__file__).parents[1] / "examples"
 INSERT_ONE_FILE = FOLDER / "insert-one.json"
 INSERT_MANY_FILE = FOLDER / "insert-many.json"
 

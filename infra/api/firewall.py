@@ -10,7 +10,7 @@ from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
 from infra.api.gateway_responses import problem_document
-from infra.local_cloud import is_local_cloud
+from infra.ministack import is_local_cloud
 from metering_handlers.contract.problem_types import ProblemType
 
 if TYPE_CHECKING:

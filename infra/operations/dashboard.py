@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from infra.metering_schema import PENDING_INDEX
 from infra.operations.metrics import PERIOD, count_of, records_marked
+from metering_handlers.contract.attributes import PENDING_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

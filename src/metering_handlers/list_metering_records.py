@@ -1,5 +1,7 @@
 """``GET /listMeteringRecords/{customerIdentifier}``: a customer's records and their outcome, or totals."""
 
+from metering_handlers.contract.row_ids import entry_row_id
+
 from metering_handlers import startup  # isort: skip - has to come first
 
 import json
@@ -24,7 +26,7 @@ from metering_handlers.contract.queries import (
 from metering_handlers.http.problems import bad_parameter
 from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
 from metering_handlers.http.resolver import MeteringResolver, lambda_handler_of, logger, metrics
-from metering_handlers.inserting.rows import EntryRow, entry_row_id, read_rows
+from metering_handlers.inserting.rows import EntryRow, read_rows
 from metering_handlers.listing import next_token as tokens
 from metering_handlers.listing.pages import page_of
 from metering_handlers.listing.query import Batch, MeteringTable

@@ -13,13 +13,13 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from metering_cli.importing import client
+from metering_cli.importing.command import import_command
 from tests.integration.http_calls import usage_of
-from usage import client
-from usage.import_command import import_command
 
 if TYPE_CHECKING:
+    from metering_cli.importing.usage_file import Part
     from tools.local_cloud.deploy import Api
-    from usage.usage_file import Part
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM_SECONDS = 120
@@ -34,7 +34,17 @@ def write_csv(folder: Path, lines: list[tuple[str, str, int]]) -> Path:
 
 def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "usage", "import", str(path), "--api-url", api.api_url, "--json", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "metering_cli",
+            "import",
+            str(path),
+            "--api-url",
+            api.api_url,
+            "--json",
+            *arguments,
+        ],
         cwd=PROJECT,
         env=os.environ | api.caller_variables,
         capture_output=True,

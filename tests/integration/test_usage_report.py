@@ -23,7 +23,7 @@ import pytest
 
 from tests.integration.browser import chromium_page
 from tests.unit.faults.hourly_job import HourlyJob, Marketplace, MeteringError
-from tests.unit.usage.metering_items import answered, billed, failed_with, pending
+from tests.unit.metering_cli.metering_items import answered, billed, failed_with, pending
 from tools.local_cloud.api_client import send
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def run_import(api: Api, path: Path) -> subprocess.CompletedProcess[str]:
 
 def run_program(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "usage", *arguments],
+        [sys.executable, "-m", "metering_cli", *arguments],
         cwd=PROJECT,
         env=environment,
         capture_output=True,

@@ -43,7 +43,7 @@ def verify(api: Api, api_url: str | None = None, **params: object) -> tuple[int,
     """Run the program; return its exit code, the lines of its checks by their titles, and all it printed."""
     configured = read_config().model_dump(mode="json", exclude_unset=True) | params
     finished = subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "infra.verify", "--context", f"params={json.dumps(configured)}"],
+        [sys.executable, "-m", "checks.verify", "--context", f"params={json.dumps(configured)}"],
         cwd=PROJECT,
         env=os.environ | operator(api.aws_endpoint_url) | {"METERING_API_URL": api_url or api.api_url},
         capture_output=True,

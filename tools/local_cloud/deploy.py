@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import boto3
 
 from infra.config import Config
-from infra.local_cloud import CONTEXT_KEY
+from infra.ministack import CONTEXT_KEY
 from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
 
 if TYPE_CHECKING:

@@ -20,6 +20,12 @@ METERING_PENDING = "metering_pending"
 METERING_RESPONSE = "metering_response"
 REQUEST_ID = "request_id"
 IS_PENDING: AttributeValueTypeDef = {"S": "true"}
+PARTITION_KEY = (CUSTOMER_IDENTIFIER, "S")
+"""Name and DynamoDB type of the metering table's partition key."""
+SORT_KEY = (CREATE_TIMESTAMP, "N")
+PENDING_INDEX = "PendingMeteringRecordsIndex"
+"""The index by which the quickstart's hourly job finds pending records."""
+PENDING_INDEX_KEY = (METERING_PENDING, "S")
 
 ROW_ID = "id"
 EXPIRES_AT = "expires_at"

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from metering_handlers.contract.row_ids import length_prefixed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -77,12 +79,6 @@ def request_digest(entries: Sequence[CanonicalEntry]) -> str:
         digest.update(length_prefixed(entry.customer, entry.transaction_id or ""))
         digest.update(_usage_bytes(entry.quantities))
     return f"{DIGEST_VERSION}:{digest.hexdigest()}"
-
-
-def length_prefixed(*texts: str) -> bytes:
-    """Encode texts so that no others have the same bytes: each in UTF-8, after its length in 4 bytes."""
-    encoded = [text.encode() for text in texts]
-    return b"".join([len(text).to_bytes(4) + text for text in encoded])
 
 
 def _usage_bytes(quantities: Mapping[str, int]) -> bytes:

@@ -7,7 +7,6 @@ time to live deletes it a day after that.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -24,8 +23,8 @@ from metering_handlers.contract.attributes import (
     RESULT,
     ROW_ID,
 )
+from metering_handlers.contract.row_ids import request_row_id
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, UnavailableError, random_backoff_ms, repeat_read
-from metering_handlers.inserting.canonical_form import length_prefixed
 from metering_handlers.inserting.division import DIVISION_VERSION
 
 if TYPE_CHECKING:
@@ -42,16 +41,6 @@ _MAX_READ_KEYS = 100
 """Keys in one BatchGetItem call (Amazon DynamoDB API reference)."""
 _TIDY_UP_SECONDS = 86_400
 """Seconds from a row's expiry to its deletion: time to live never decides what counts."""
-
-
-def entry_row_id(customer: str, transaction_id: str) -> str:
-    """Return the id of an entry's row; it must never change, and has no ``#``, as a request row's id has."""
-    return hashlib.sha256(length_prefixed(customer, transaction_id)).hexdigest()
-
-
-def request_row_id(key: str, chunk: int) -> str:
-    """Return the id of the row of a request's chunk."""
-    return f"{key}#{chunk}"
 
 
 @dataclass(frozen=True, slots=True)

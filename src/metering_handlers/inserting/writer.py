@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
+from metering_handlers.contract.row_ids import entry_row_id, request_row_id
 from metering_handlers.dynamodb import (
     ATTEMPT_BUDGET_MS,
     NO_ANSWER_ERRORS,
@@ -38,9 +39,7 @@ from metering_handlers.inserting.rows import (
     GRACE_SECONDS,
     EntryRow,
     RequestRow,
-    entry_row_id,
     read_rows,
-    request_row_id,
 )
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from aws_cdk.assertions import Match, Template
 
 from infra.config import Config
 from infra.functions import METRICS_NAMESPACE
-from infra.local_cloud import CONTEXT_KEY
+from infra.ministack import CONTEXT_KEY
 from tests.unit.infra.conftest import PARAMS
 
 STACK_NAME = Config.from_context(PARAMS).stack_name

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metering_handlers.contract.requests import BulkUsage
+from metering_handlers.contract.row_ids import entry_row_id, length_prefixed
 from metering_handlers.inserting.canonical_form import (
     CanonicalEntry,
     added_up,
     canonical_form,
-    length_prefixed,
     request_digest,
 )
-from metering_handlers.inserting.rows import entry_row_id
 from tests.unit.lambda_calls import buyer, buyers
 
 ENTRIES = [

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from metering_handlers.contract.row_ids import entry_row_id
 from metering_handlers.inserting.canonical_form import CanonicalEntry
 from metering_handlers.inserting.division import divided
 from metering_handlers.inserting.progress import Known, Progress
-from metering_handlers.inserting.rows import EntryRow, RequestRow, entry_row_id
+from metering_handlers.inserting.rows import EntryRow, RequestRow
 from tests.unit.lambda_calls import Api, buyer, buyers, usage
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from metering_cli.importing import usage_file
+from metering_cli.importing.usage_file import MAX_PART_BYTES, BadLinesError, UsageFile, read_usage_file
 from metering_handlers.contract.limits import MAX_QUANTITY
 from metering_handlers.contract.requests import BulkUsage, broken_rules
-from tests.unit.usage.conftest import WriteCsv
-from usage import usage_file
-from usage.usage_file import MAX_PART_BYTES, BadLinesError, UsageFile, read_usage_file
+from tests.unit.metering_cli.conftest import WriteCsv
 
 
 def records(usage: UsageFile) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.kms.models import kms_backends
 
-from infra import target_account
-from infra.preflight import NotReadyError, check
+from checks import target_account
+from checks.preflight import NotReadyError, check
 from tools.local_cloud.steps import PROJECT
 
 TABLE = "AWSMarketplaceMeteringRecords"
@@ -157,7 +157,7 @@ class TestTheArgumentsOfTheCdk:
             check=True,
         )
 
-        (line,) = (line for line in finished.stdout.splitlines() if "infra.preflight diff" in line)
+        (line,) = (line for line in finished.stdout.splitlines() if "checks.preflight diff" in line)
         *_, assignment = shlex.split(line)
         assert json.loads(assignment.removeprefix("params=")) == json.loads(context)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
+from metering_cli.importing.usage_file import HEADER, UsageLine
 from metering_handlers.listing.outcomes import UNKNOWN, UNPROCESSED
-from usage.usage_file import HEADER, UsageLine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -150,7 +150,7 @@ def _refusal(usage: FailedUsage) -> str | None:
 
 
 def write_usage_file(usage: Iterable[FailedUsage], file: TextIO) -> None:
-    """Write usage as ``python -m usage import`` reads it.
+    """Write usage as ``metering import`` reads it.
 
     Parameters
     ----------

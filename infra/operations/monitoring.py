@@ -11,7 +11,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from infra.local_cloud import is_local_cloud
+from infra.ministack import is_local_cloud
 from infra.operations.alarms import create_alarms
 from infra.operations.dashboard import create_dashboard
 from infra.operations.saved_queries import create_saved_queries

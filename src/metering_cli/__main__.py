@@ -1,4 +1,4 @@
-"""The seller's commands: ``python -m usage import`` and ``python -m usage report``."""
+"""The seller's commands: ``metering import`` and ``metering report``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import signal
 
 import click
 
-from usage.import_command import import_command
-from usage.report_command import report_command
+from metering_cli.importing.command import import_command
+from metering_cli.reporting.command import report_command
 
 
 @click.group()
@@ -21,4 +21,4 @@ main.add_command(report_command)
 if __name__ == "__main__":
     # A process that a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    main(prog_name="python -m usage")
+    main(prog_name="metering")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.metering_schema import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
+from metering_handlers.contract.attributes import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
 
 if TYPE_CHECKING:
     import boto3

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.usage.conftest import HEADER, Importer, WriteCsv
-from tests.unit.usage.stub_api import StubApi
-from usage.usage_file import BadLinesError, read_usage_file
+from metering_cli.importing.usage_file import BadLinesError, read_usage_file
+from tests.unit.metering_cli.conftest import HEADER, Importer, WriteCsv
+from tests.unit.metering_cli.stub_api import StubApi
 
 
 def bad_lines(path: Path) -> list[tuple[int, str | None, str]]:

@@ -19,7 +19,7 @@ from urllib3.util import Retry
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-    from usage.usage_file import Part
+    from metering_cli.importing.usage_file import Part
 
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from botocore.credentials import Credentials
 
-    from infra.target_account import TargetAccount
+    from checks.target_account import TargetAccount
     from metering_handlers.contract.problem_types import ProblemType
 
 _TIMEOUT_SECONDS = (5, 35)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.usage.conftest import PROJECT, Importer, WriteCsv, age_journal
-from tests.unit.usage.stub_api import ALL_WELL, HANG_UP, StoreBut, StubApi, problem
-from usage import importer as importer_module
-from usage import journal as journal_module
-from usage.journal import Journal
+from metering_cli.importing import importer as importer_module
+from metering_cli.importing import journal as journal_module
+from metering_cli.importing.journal import Journal
+from tests.unit.metering_cli.conftest import PROJECT, Importer, WriteCsv, age_journal
+from tests.unit.metering_cli.stub_api import ALL_WELL, HANG_UP, StoreBut, StubApi, problem
 
 THREE = ("one,seats,1", "two,seats,2", "three,seats,3")
 THREE_STORED = [("one", "seats", 1), ("three", "seats", 3), ("two", "seats", 2)]
@@ -374,7 +374,7 @@ class TestTheJournal:
 def program(path: Path, url: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
     environment = {"METERING_API_URL": url, "METERING_API_KEY": "key", "TERM": "xterm"}
     process = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "usage", "import", str(path)],
+        [sys.executable, "-m", "metering_cli", "import", str(path)],
         cwd=PROJECT,
         env=environment,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``python -m infra.verify``: check a deployment from outside, without writing a billable record.
+"""``python -m checks.verify``: check a deployment from outside, without writing a billable record.
 
 The arguments are those of the CDK CLI that say what was deployed where (``--profile``, ``--context``). The
 API's URL is the stack's output, unless ``METERING_API_URL`` names another.
@@ -19,11 +19,11 @@ from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from checks.deployment import Deployment, FailedError, expect, members
+from checks.metering_table import metering_table_problem
+from checks.target_account import TargetAccount
 from infra.config import Authorization, LogLevel
-from infra.deployment import Deployment, FailedError, expect, members
 from infra.functions import FUNCTIONS, Table
-from infra.metering_table_check import metering_table_problem
-from infra.target_account import TargetAccount
 from metering_handlers.contract.problem_types import ProblemType
 
 if TYPE_CHECKING:

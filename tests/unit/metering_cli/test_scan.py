@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
+from metering_cli.reporting import scan
+from metering_cli.reporting.scan import MAX_PAGE_UNITS, ReadCapacity, read_pages
 from tests.environment import METERING_TABLE_NAME
-from tests.unit.usage.metering_items import pending
-from usage import scan
-from usage.scan import MAX_PAGE_UNITS, ReadCapacity, read_pages
+from tests.unit.metering_cli.metering_items import pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,14 +20,14 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metering_cli.importing.usage_file import read_usage_file
+from metering_cli.reporting import command
+from metering_cli.reporting.failures import FailedUsage, to_resend, write_usage_file
+from metering_cli.reporting.report import Report, milliseconds
 from metering_handlers.contract.limits import MAX_QUANTITY
 from tests.environment import METERING_TABLE_NAME
-from tests.unit.usage.conftest import PROJECT
-from tests.unit.usage.metering_items import EXCEPTION, answered, billed, failed_with, pending
-from usage import report_command as command
-from usage.failures import FailedUsage, to_resend, write_usage_file
-from usage.report import Report, milliseconds
-from usage.usage_file import read_usage_file
+from tests.unit.metering_cli.conftest import PROJECT
+from tests.unit.metering_cli.metering_items import EXCEPTION, answered, billed, failed_with, pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -325,7 +325,7 @@ def test_ctrl_c_ends_the_program_though_dynamodb_does_not_answer(tmp_path: Path)
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
         program = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "usage", "report", "--html", str(tmp_path / "report.html")],
+            [sys.executable, "-m", "metering_cli", "report", "--html", str(tmp_path / "report.html")],
             cwd=PROJECT,
             env=os.environ | {"AWS_ENDPOINT_URL_DYNAMODB": endpoint},
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``python -m usage import``: validate a CSV file, send what is not stored yet, and report the outcome."""
+"""``metering import``: validate a CSV file, send what is not stored yet, and report the outcome."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import click
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from usage.client import ApiKey, Client, SendError, SigV4
-from usage.importer import refuse_forgotten, send_parts
-from usage.journal import RESEND_WITHIN, Import, Journal, JournalError
-from usage.usage_file import BadLine, BadLinesError, UsageFile, read_usage_file
+from metering_cli.importing.client import ApiKey, Client, SendError, SigV4
+from metering_cli.importing.importer import refuse_forgotten, send_parts
+from metering_cli.importing.journal import RESEND_WITHIN, Import, Journal, JournalError
+from metering_cli.importing.usage_file import BadLine, BadLinesError, UsageFile, read_usage_file
 
 EXIT_CODES = {
     "imported": 0,

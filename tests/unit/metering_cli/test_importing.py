@@ -10,9 +10,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.session import Session
 
-from tests.unit.usage.conftest import HEADER, PROJECT, Importer, WriteCsv
-from tests.unit.usage.stub_api import HANG_UP, Answer, StoreBut, StubApi, problem
-from usage.import_command import signing_region
+from metering_cli.importing.command import signing_region
+from tests.unit.metering_cli.conftest import HEADER, PROJECT, Importer, WriteCsv
+from tests.unit.metering_cli.stub_api import HANG_UP, Answer, StoreBut, StubApi, problem
 
 
 def test_the_files_usage_is_stored_and_counted(api: StubApi, importer: Importer, write_csv: WriteCsv) -> None:
@@ -229,7 +229,7 @@ def test_whatever_else_answers_is_not_taken_for_success(
 def test_an_api_that_cannot_be_reached_is_tried_again(
     importer: Importer, write_csv: WriteCsv, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("usage.importer.PATIENCE_SECONDS", 1)
+    monkeypatch.setattr("metering_cli.importing.importer.PATIENCE_SECONDS", 1)
     with StubApi() as gone:
         url = gone.url
 
@@ -245,7 +245,7 @@ def test_the_program_runs_from_a_checkout_without_any_setting_up(tmp_path: Path)
     path.write_text(HEADER + "one,seats,1\n")
 
     finished = subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "usage", "import", str(path), "--dry-run"],
+        [sys.executable, "-m", "metering_cli", "import", str(path), "--dry-run"],
         cwd=PROJECT,
         env={},
         capture_output=True,
@@ -260,7 +260,7 @@ def test_the_program_runs_from_a_checkout_without_any_setting_up(tmp_path: Path)
 
 def test_the_program_needs_no_more_than_its_own_requirements() -> None:
     finished = subprocess.run(
-        [sys.executable, "-c", "import sys, usage.__main__; print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, metering_cli.__main__; print(*sys.modules)"],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.unit.usage.stub_api import StubApi
-from usage import usage_file
-from usage.import_command import import_command
+from metering_cli.importing import usage_file
+from metering_cli.importing.command import import_command
+from tests.unit.metering_cli.stub_api import StubApi
 
 PROJECT = Path(__file__).parents[3]
 HEADER = "customerIdentifier,dimension_name,dimension_value\n"

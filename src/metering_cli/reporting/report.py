@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from metering_cli.reporting.failures import FailedUsage
 from metering_handlers.contract.attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER
 from metering_handlers.contract.queries import EPOCH, RecordStatus
 from metering_handlers.listing.outcomes import UNKNOWN, outcome_of
 from metering_handlers.listing.totals import DimensionTotals, Total
-from usage.failures import FailedUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

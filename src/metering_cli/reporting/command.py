@@ -1,4 +1,4 @@
-"""``python -m usage report``: reports from the metering table what was billed and what was not."""
+"""``metering report``: reports from the metering table what was billed and what was not."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from metering_cli.importing.journal import Journal
+from metering_cli.reporting.failures import Resend, advice, is_doubtful, to_resend, write_usage_file
+from metering_cli.reporting.page import LABELS, dimension_name, duration, labels, render_page, shown
+from metering_cli.reporting.report import Report, TimeRange
+from metering_cli.reporting.scan import SEGMENTS, ReadCapacity, read_pages
 from metering_handlers.contract.queries import EPOCH, Instant, RecordStatus
-from usage.failures import Resend, advice, is_doubtful, to_resend, write_usage_file
-from usage.journal import Journal
-from usage.report import Report, TimeRange
-from usage.report_page import LABELS, dimension_name, duration, labels, render_page, shown
-from usage.scan import SEGMENTS, ReadCapacity, read_pages
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from usage.failures import FailedUsage
+    from metering_cli.reporting.failures import FailedUsage
 
 ALL_BILLED = 0
 NOT_ALL_BILLED = 1
@@ -51,7 +51,7 @@ DEFAULT_READ_CAPACITY = 1_000
 """Read capacity units a second: 4 MB. A new on-demand table serves 12,000
 (DynamoDB Developer Guide, "On-demand capacity mode")."""
 
-_CONTEXT_FILE = Path(__file__).parents[1] / "cdk.context.json"
+_CONTEXT_FILE = Path("cdk.context.json")
 _CLIENT_CONFIG = Config(
     connect_timeout=10,
     read_timeout=30,
@@ -174,7 +174,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     "csv_path",
     type=_FILE,
     callback=_output_file,
-    help="Write the totals; with --status failed, the usage to send again by `python -m usage import`.",
+    help="Write the totals; with --status failed, the usage to send again by `metering import`.",
 )
 @click.option(
     "--reason",
@@ -376,7 +376,7 @@ def _resend_messages(path: Path, resend: Resend, report: Report, import_id: str,
             " is in the next file once more. Export whole, closed days only: see docs/usage-report.md."
         )
     elif resend.lines:
-        messages.append(f"Send them once: python -m usage import {path.name} --import-id {import_id}")
+        messages.append(f"Send them once: metering import {path.name} --import-id {import_id}")
     return messages
 
 

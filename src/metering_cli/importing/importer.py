@@ -15,13 +15,13 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from usage.client import Client, SendError, TransientError
-from usage.journal import Import, Journal, JournalError, shown
+from metering_cli.importing.client import Client, SendError, TransientError
+from metering_cli.importing.journal import Import, Journal, JournalError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from usage.usage_file import Part, UsageFile
+    from metering_cli.importing.usage_file import Part, UsageFile
 
 PATIENCE_SECONDS = 180
 """Time for which one request is repeated before the program gives up."""

@@ -1,4 +1,4 @@
-"""``python -m infra.preflight deploy|diff|destroy``: check the account before the CDK CLI is run.
+"""``python -m checks.preflight deploy|diff|destroy``: check the account before the CDK CLI is run.
 
 The further arguments are those of the CDK CLI, so that profile and context are the ones that it will use.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.metering_table_check import metering_table_problem
-from infra.target_account import DEFAULT_QUALIFIER, TargetAccount
+from checks.metering_table import metering_table_problem
+from checks.target_account import DEFAULT_QUALIFIER, TargetAccount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,15 +10,15 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from metering_cli.reporting.failures import advice
 from metering_handlers.contract.queries import EPOCH, RecordStatus
 from metering_handlers.listing.totals import Total
-from usage.failures import advice
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable, Mapping, Sequence
 
-    from usage.report import Report, Totals
+    from metering_cli.reporting.report import Report, Totals
 
 LABELS = {RecordStatus.METERED: "Billed", RecordStatus.PENDING: "Pending", RecordStatus.FAILED: "Not billed"}
 """Label of each status, in the order of display."""
@@ -28,7 +28,7 @@ MAX_CHART_DAYS = 92
 MAX_REASON_LENGTH = 60
 """Characters of a reason; AWS's are half as long."""
 
-_TEMPLATE = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
+_TEMPLATE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
 # Dimensions of the chart, in SVG user units.
 _WIDTH, _HEIGHT = 1072, 300

@@ -18,9 +18,9 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
-from infra.deployment import Deployment
-from infra.target_account import TargetAccount
-from infra.verify import main
+from checks.deployment import Deployment
+from checks.target_account import TargetAccount
+from checks.verify import main
 
 INVALID = b'{"type": "urn:marketplace-metering:problem:invalid-request", "instance": "lost"}'
 OPENSSL = shutil.which("openssl")
@@ -166,7 +166,7 @@ def test_a_request_without_its_log_line_is_seen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boto3.client("logs", region_name="us-east-1").create_log_group(logGroupName="group")
-    monkeypatch.setattr("infra.verify._LOG_SECONDS", 0)
+    monkeypatch.setattr("checks.verify._LOG_SECONDS", 0)
     with serve(
         monkeypatch, resources={"AWS::Logs::LogGroup": {"InsertMeteringRecordLogs": "group"}}
     ) as server:
@@ -185,7 +185,7 @@ def test_what_the_credentials_may_not_look_at_is_skipped(
     def refuse(*_: object) -> None:
         raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeTable")
 
-    monkeypatch.setattr("infra.verify.metering_table_problem", refuse)
+    monkeypatch.setattr("checks.verify.metering_table_problem", refuse)
     with serve(monkeypatch) as server:
         _, lines = verify(capsys)
         server.shutdown()

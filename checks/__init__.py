@@ -1,0 +1,1 @@
+"""What make runs against an account: before a deployment, and after it."""

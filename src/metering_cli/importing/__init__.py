@@ -1,0 +1,1 @@
+"""``metering import``: sends the usage of a file."""

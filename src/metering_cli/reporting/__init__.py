@@ -1,0 +1,1 @@
+"""``metering report``: reports what was billed and what was not."""
