@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import botocore.session
@@ -14,18 +15,24 @@ from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, KeysAndAttributesTypeDef
+
+    Item = Mapping[str, AttributeValueTypeDef]
 
 T = TypeVar("T")
+
+MAX_READ_KEYS = 100
+"""Keys in one BatchGetItem call (Amazon DynamoDB API reference)."""
 
 READ_TIMEOUT_MS = 3_000
 CONNECT_TIMEOUT_MS = 1_000
 ANSWER_RESERVE_MS = 1_000
 """Reserved for rendering the response and logging."""
 ATTEMPT_BUDGET_MS = CONNECT_TIMEOUT_MS + READ_TIMEOUT_MS + ANSWER_RESERVE_MS
-"""Longest time that a call to DynamoDB can take: none is started with less time left."""
+"""Longest time that a call to DynamoDB can take, and the answer after it: see :func:`spare_ms`."""
 BACKOFF_BASE_MS = 25
 BACKOFF_CAP_MS = 500
 """Short enough not to leave capacity idle when the last of many concurrent requests end."""
@@ -49,14 +56,9 @@ class UnavailableError(Exception):
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether the same call may succeed later.
+    """Return whether the same call to DynamoDB may succeed later.
 
     Any 5xx counts: one that comes from in front of DynamoDB has no error code of DynamoDB's.
-
-    Parameters
-    ----------
-    error : Exception
-        Error of a call to DynamoDB.
     """
     if not isinstance(error, ClientError):
         return isinstance(error, NO_ANSWER_ERRORS)
@@ -72,12 +74,9 @@ def random_backoff_ms(attempt: int) -> float:
 
 
 def connect(*, max_connections: int) -> DynamoDBClient:
-    """Create a client from the function's environment, without retries: a call ends in ``ATTEMPT_BUDGET_MS``.
+    """Create a client without retries: a call ends within ``ATTEMPT_BUDGET_MS``.
 
-    Parameters
-    ----------
-    max_connections : int
-        Connections kept open, one for each concurrent call.
+    ``max_connections`` stay open, one for each concurrent call.
     """
     # boto3 would add its resources and S3 transfers, which nothing here uses, to each cold start.
     session = botocore.session.get_session()
@@ -102,6 +101,14 @@ class _DynamoDBLoader(Loader):
         return ["dynamodb"]
 
 
+def spare_ms(remaining_ms: Callable[[], int]) -> int:
+    """Return the ms until the last call to DynamoDB has to start; negative if it is too late for another.
+
+    ``remaining_ms`` returns the function's remaining time.
+    """
+    return remaining_ms() - ATTEMPT_BUDGET_MS
+
+
 def repeat_read(read: Callable[[], T], remaining_ms: Callable[[], int]) -> T:
     """Call DynamoDB until it answers, as long as there is time for one more attempt.
 
@@ -121,6 +128,43 @@ def repeat_read(read: Callable[[], T], remaining_ms: Callable[[], int]) -> T:
                 raise
             attempt += 1
             delay_ms = random_backoff_ms(attempt)
-            if remaining_ms() - delay_ms < ATTEMPT_BUDGET_MS:
+            if spare_ms(remaining_ms) < delay_ms:
                 raise UnavailableError from error
         time.sleep(delay_ms / 1000)
+
+
+def read_items(  # noqa: PLR0913 - what a BatchGetItem consists of
+    client: DynamoDBClient,
+    table_name: str,
+    key_name: str,
+    keys: Sequence[str],
+    remaining_ms: Callable[[], int],
+    *,
+    keys_only: bool = False,
+) -> dict[str, Item]:
+    """Read items by their partition key, until no key is unprocessed; those that do not exist are left out.
+
+    Strongly consistent; with ``keys_only`` eventually, for half the price, and without the other attributes.
+
+    Raises
+    ------
+    UnavailableError
+        If DynamoDB did not return all of them in time.
+    """
+    found: dict[str, Item] = {}
+    attempt = 0
+    left: list[Mapping[str, AttributeValueTypeDef]] = [{key_name: {"S": key}} for key in keys]
+    while left:
+        if spare_ms(remaining_ms) < 0:
+            raise UnavailableError
+        request: KeysAndAttributesTypeDef = {"Keys": left[:MAX_READ_KEYS], "ConsistentRead": not keys_only}
+        if keys_only:
+            request["ProjectionExpression"] = key_name
+        answer = repeat_read(partial(client.batch_get_item, RequestItems={table_name: request}), remaining_ms)
+        found.update((item[key_name]["S"], item) for item in answer["Responses"].get(table_name, ()))
+        left = left[MAX_READ_KEYS:]
+        if unprocessed := answer.get("UnprocessedKeys", {}).get(table_name):
+            left += unprocessed["Keys"]
+            attempt += 1
+            time.sleep(random_backoff_ms(attempt) / 1000)
+    return found

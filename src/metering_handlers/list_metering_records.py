@@ -4,15 +4,16 @@ from metering_handlers.contract.row_ids import entry_row_id
 
 from metering_handlers import startup  # isort: skip - has to come first
 
-import json
 from collections.abc import Collection, Iterable
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.metrics import MetricUnit
+from pydantic_core import to_json
 
 from metering_handlers import dynamodb, settings
+from metering_handlers.contract.answers import TotalsPage
 from metering_handlers.contract.identifiers import PathCustomerIdentifier, TransactionId
 from metering_handlers.contract.limits import DEFAULT_PAGE_SIZE, MAX_NEXT_TOKEN_LENGTH, MAX_PAGE_SIZE
 from metering_handlers.contract.queries import (
@@ -32,12 +33,51 @@ from metering_handlers.listing.pages import page_of
 from metering_handlers.listing.query import Batch, MeteringTable
 from metering_handlers.listing.totals import totals_of
 
-QUERY_PARAMETERS = {*NOT_WITH_TRANSACTION_ID, "transaction_id"}
-
-app = MeteringResolver(QUERY_PARAMETERS)
+app = MeteringResolver({*NOT_WITH_TRANSACTION_ID, "transaction_id"})
 client = dynamodb.connect(max_connections=1)
 metering_table = MeteringTable(settings.required("METERING_TABLE_NAME"), client)
 idempotency_table = settings.required("IDEMPOTENCY_TABLE_NAME")
+
+StatusQuery = Annotated[RecordStatus | None, Query(description="Only records with this status.")]
+FromQuery = Annotated[
+    Instant | None, Query(alias="from", description="The earliest `create_timestamp` to list.")
+]
+ToQuery = Annotated[
+    Instant | None, Query(alias="to", description="The latest `create_timestamp` to list; not before `from`.")
+]
+# These two declare no default: clients send declared defaults, and totals refuse both parameters.
+OrderQuery = Annotated[
+    SortOrder | None, Query(description="Oldest first (`asc`, the default), or newest first.")
+]
+LimitQuery = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MAX_PAGE_SIZE,
+        description=f"Maximum number of records in one page; by default {DEFAULT_PAGE_SIZE}.",
+    ),
+]
+GroupByQuery = Annotated[
+    GroupBy | None,
+    Query(
+        description="Return totals by dimension and status instead of records; not with "
+        "`status`, `order` or `limit`."
+    ),
+]
+NextTokenQuery = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_NEXT_TOKEN_LENGTH,
+        description="The `next_token` of the previous page; keep the other parameters unchanged.",
+    ),
+]
+TransactionIdQuery = Annotated[
+    TransactionId | None,
+    Query(
+        description="Only the record that holds the entry with this id, if the id is known; not with other "
+        "parameters."
+    ),
+]
 
 
 @app.get(
@@ -51,39 +91,14 @@ idempotency_table = settings.required("IDEMPOTENCY_TABLE_NAME")
 )
 def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parameter
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
-    status: Annotated[RecordStatus | None, Query(description="Only records with this status.")] = None,
-    oldest: Annotated[
-        Instant | None, Query(alias="from", description="The earliest `create_timestamp` to list.")
-    ] = None,
-    newest: Annotated[
-        Instant | None,
-        Query(alias="to", description="The latest `create_timestamp` to list; not before `from`."),
-    ] = None,
-    order: Annotated[SortOrder, Query(description="Oldest first, or newest first.")] = SortOrder.ASCENDING,
-    limit: Annotated[
-        int, Query(ge=1, le=MAX_PAGE_SIZE, description="Maximum number of records in one page.")
-    ] = DEFAULT_PAGE_SIZE,
-    group_by: Annotated[
-        GroupBy | None,
-        Query(
-            description="Return totals by dimension and status instead of records; not with "
-            "`status`, `order` or `limit`."
-        ),
-    ] = None,
-    next_token: Annotated[
-        str | None,
-        Query(
-            max_length=MAX_NEXT_TOKEN_LENGTH,
-            description="The `next_token` of the previous page; keep the other parameters unchanged.",
-        ),
-    ] = None,
-    transaction_id: Annotated[
-        TransactionId | None,
-        Query(
-            description="Only the record that holds the entry with this id, if the id is known; "
-            "not with other parameters."
-        ),
-    ] = None,
+    status: StatusQuery = None,
+    oldest: FromQuery = None,
+    newest: ToQuery = None,
+    order: OrderQuery = None,
+    limit: LimitQuery = None,
+    group_by: GroupByQuery = None,
+    next_token: NextTokenQuery = None,
+    transaction_id: TransactionIdQuery = None,
 ) -> Response[str]:
     """List one page of a customer's records, by ``create_timestamp``, or add them up."""
     app.refuse_unknown_parameters()
@@ -94,6 +109,8 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
         _refuse_together("group_by", NOT_WITH_GROUP_BY)
     if oldest is not None and newest is not None and oldest > newest:
         raise bad_parameter("empty_range", "must not be later than to", "from")
+    order = order or SortOrder.ASCENDING
+    limit = limit or DEFAULT_PAGE_SIZE
     kind = group_by or order
     after = None
     if next_token is not None:
@@ -111,21 +128,23 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
             order=order,
             status=status,
             limit=None if group_by else limit,
-            after_timestamp=after,
+            after=after,
             remaining_ms=app.lambda_context.get_remaining_time_in_millis,
         )
     if group_by:
         totals, last = totals_of(batches)
         count = totals.records
-        members = f'"totals": {json.dumps(totals.rows(), ensure_ascii=False)}, "record_count": {count}'
+        page = TotalsPage(
+            totals=totals.rows(), record_count=count, next_token=tokens.encode(customerIdentifier, kind, last)
+        )
+        body = to_json(page).decode()
     else:
-        records, last = page_of(batches, status=status, limit=limit)
-        count = len(records)
-        members = f'"records": [{b", ".join(records).decode()}]'
+        records = page_of(batches, status=status, limit=limit)
+        count = len(records.records)
+        body = records.to_json(tokens.encode(customerIdentifier, kind, records.last_timestamp))
         metrics.add_metric("RecordsListed", MetricUnit.Count, count)
     logger.append_keys(records=count)
-    following = None if last is None else tokens.encode(customerIdentifier, kind, last)
-    return Response(200, JSON_MEDIA_TYPE, f'{{{members}, "next_token": {json.dumps(following)}}}')
+    return Response(200, JSON_MEDIA_TYPE, body)
 
 
 def _refuse_together(name: str, others: Collection[str]) -> None:

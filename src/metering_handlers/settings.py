@@ -1,6 +1,10 @@
 """Environment variables of the functions, read and validated once at start-up."""
 
 import os
+from enum import StrEnum
+from typing import TypeVar
+
+E = TypeVar("E", bound=StrEnum)
 
 
 class SettingError(RuntimeError):
@@ -33,3 +37,23 @@ def required_int(name: str) -> int:
     if not (value.isascii() and value.isdigit() and int(value) > 0):
         raise SettingError(f"The environment variable {name} must be a positive whole number, not {value!r}.")
     return int(value)
+
+
+def optional(name: str) -> str | None:
+    """Return the environment variable of that name; None if it is missing or empty."""
+    return os.environ.get(name, "").strip() or None
+
+
+def choices(name: str, enum: type[E]) -> frozenset[E]:
+    """Return the members that the environment variable names, comma-separated; all if it is missing or empty.
+
+    Raises
+    ------
+    SettingError
+        If it names another; the message says which there are.
+    """
+    given = optional(name)
+    try:
+        return frozenset(enum(value.strip()) for value in given.split(",")) if given else frozenset(enum)
+    except ValueError as error:
+        raise SettingError(f"The environment variable {name} takes {', '.join(enum)}: {error}.") from error

@@ -23,14 +23,21 @@ settings.register_profile("no-deadline", settings(), deadline=None)
 settings.load_profile("no-deadline")
 
 
+@pytest.fixture(scope="session")
+def dynamodb_client() -> "DynamoDBClient":
+    """Create the client once: reading its model takes longer than most tests."""
+    return boto3.client("dynamodb")
+
+
 @pytest.fixture
-def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator["DynamoDBClient"]:
+def dynamodb(
+    dynamodb_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch
+) -> Iterator["DynamoDBClient"]:
     # moto's transactions copy the whole backend, which other threads must not change meanwhile.
     monkeypatch.setattr(writer, "WRITE_PARALLELISM", 1)
     with mock_aws():
-        client = boto3.client("dynamodb")
-        create_tables(client)
-        yield client
+        create_tables(dynamodb_client)
+        yield dynamodb_client
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from metering_handlers.http.resolver import LambdaHandler
 
+Headers = Mapping[str, str]
+Query = Mapping[str, str | list[str]]
+
 FUNCTION_TIME_MS = 27_000
 
 
@@ -62,24 +65,14 @@ class Api:
         self.request_time = time.time_ns() // 1_000_000
 
     def insert_one(
-        self,
-        customer: str,
-        body: object,
-        headers: Mapping[str, str] | None = None,
-        *,
-        query: Mapping[str, str | list[str]] | None = None,
+        self, customer: str, body: object, headers: Headers | None = None, *, query: Query | None = None
     ) -> Answer:
-        event = self.event(
-            "POST", f"/insertMeteringRecord/{customer}", body=body, headers=headers, query=query
-        )
+        path = f"/insertMeteringRecord/{customer}"
+        event = self.event("POST", path, body=body, headers=headers, query=query)
         return self.call(insert_metering_record.lambda_handler, event)
 
     def insert_many(
-        self,
-        body: object,
-        headers: Mapping[str, str] | None = None,
-        *,
-        query: Mapping[str, str | list[str]] | None = None,
+        self, body: object, headers: Headers | None = None, *, query: Query | None = None
     ) -> Answer:
         event = self.event("POST", "/insertMeteringRecords", body=body, headers=headers, query=query)
         return self.call(insert_metering_records.lambda_handler, event)
@@ -96,8 +89,8 @@ class Api:
         path: str,
         *,
         body: object = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str | list[str]] | None = None,
+        headers: Headers | None = None,
+        query: Query | None = None,
     ) -> dict[str, Any]:
         """Build a proxy event; a body that is text goes as it is, another one as JSON."""
         return proxy_event(

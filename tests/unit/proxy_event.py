@@ -36,24 +36,9 @@ def proxy_event(
 ) -> dict[str, Any]:
     """Build the event of a request.
 
-    Parameters
-    ----------
-    method : str
-        The HTTP method.
-    path : str
-        The path below the stage, its identifier spelled as the client sent it.
-    body : str | None
-        The body.
-    headers : Mapping[str, str] | None
-        The client's headers.
-    query : Mapping[str, list[str]] | None
-        All values of each query parameter.
-    request_id, extended_request_id : str
-        The two ids of the request.
-    request_time_ms : int | None
-        When API Gateway received the request, in ms since the epoch; by default now.
-    base_path : str
-        Base path of a custom domain's mapping, such as ``/billing``; it stays in ``path``.
+    ``path`` is the one below the stage, the identifier as the client spelled it; ``query`` has all values of
+    each parameter. The request was received at ``request_time_ms``, in ms since the epoch; by default now.
+    ``base_path`` is that of a custom domain's mapping, such as ``/billing``; it stays in ``path``.
     """
     _, route, *rest = path.split("/", 2)
     received_ms = request_time_ms if request_time_ms is not None else time.time_ns() // 1_000_000

@@ -13,6 +13,7 @@ import sys
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ PARTITION_WRITE_UNITS = 1_000
 """Write units a second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
 BURST_SECONDS = 300
 """Unused capacity that a partition keeps for later (the same page)."""
-_UNIT_BYTES = 1_024
 _PAGE_BYTES = 1_000_000
 _MAX_READ_KEYS = 100
 
@@ -43,29 +43,22 @@ class _Partition:
     """Write capacity of one partition; it has none saved up at first, as one that has been busy."""
 
     def __init__(self, now: float) -> None:
-        self._units = 0.0
+        self.units = 0.0
         self.created = self._updated = now
 
-    def admit(self, units: int, now: float) -> bool:
-        """Take the units if any are left: a write may be larger than what is left, which is then owed."""
+    def admits(self, now: float) -> bool:
+        """Return whether any units are left: a write may be larger than that, and the rest is owed."""
         earned = (now - self._updated) * PARTITION_WRITE_UNITS
-        self._units = min(self._units + earned, PARTITION_WRITE_UNITS * BURST_SECONDS)
+        self.units = min(self.units + earned, PARTITION_WRITE_UNITS * BURST_SECONDS)
         self._updated = now
-        if self._units <= 0:
-            return False
-        self._units -= units
-        return True
-
-    def charge(self, units: int) -> None:
-        """Take the units whether they are left or not."""
-        self._units -= units
+        return self.units > 0
 
 
 class WriteLimits:
-    """Write limits of the partitions that transactions reach.
+    """Write limits of the partitions that transactions reach; an item takes one unit, being below 1 KB.
 
     Each partition key value of a table has a partition of its own, which is as far as adaptive capacity goes.
-    Preparing and committing an item takes its units once each, so what was prepared for a transaction that is
+    Preparing and committing an item takes its unit once each, so what was prepared for a transaction that is
     cancelled is lost. All pending records share one partition of the index. It is written after the commit,
     and back pressure rejects further writes to the table while it is behind (Amazon DynamoDB Developer Guide,
     "Transactions: how it works", "Burst and adaptive capacity", "Understanding GSI write throttling and back
@@ -82,49 +75,34 @@ class WriteLimits:
         now = self._clock()
         self._index = self._index or _Partition(now)
         is_indexed = ["metering_pending" in put["Item"] for put in puts]
-        if any(is_indexed) and not self._index.admit(0, now):
+        if any(is_indexed) and not self._index.admits(now):
             return [not indexed for indexed in is_indexed]
-        return [self._partition(put, now).admit(_write_units(put["Item"]), now) for put in puts]
+        admitted = []
+        for put in puts:
+            partition = self._partition(put)
+            admitted.append(partition.admits(now))
+            partition.units -= admitted[-1]
+        return admitted
 
     def commit(self, puts: Sequence[Item]) -> None:
         """Charge the second half, and the index."""
-        now = self._clock()
         for put in puts:
-            units = _write_units(put["Item"])
-            self._partition(put, now).charge(units)
+            self._partition(put).units -= 1
             if self._index and "metering_pending" in put["Item"]:
-                self._index.charge(units)
+                self._index.units -= 1
 
-    def _partition(self, put: Item, now: float) -> _Partition:
-        item = put["Item"]
-        key = (put["TableName"], item["id"]["S"] if "id" in item else item["customerIdentifier"]["S"])
+    def _partition(self, put: Item) -> _Partition:
+        key = _key(put["TableName"], put["Item"])[:2]
         if key not in self._partitions:
-            started = self._index.created if self._index else now
+            started = self._index.created if self._index else self._clock()
             # Nearly as empty as the index was, but a first write is admitted.
             self._partitions[key] = _Partition(started - 0.01)
         return self._partitions[key]
 
 
-def _write_units(item: Item) -> int:
-    """Count the units of a standard write: one for each KB of names and values, begun or whole."""
-    return -(-_size(item) // _UNIT_BYTES)
-
-
-def _size(value: Item) -> int:
-    """Estimate bytes by the Developer Guide's rules ("DynamoDB item sizes and formats")."""
-    total = 0
-    for name, attribute in value.items():
-        total += len(name.encode())
-        ((kind, content),) = attribute.items()
-        if kind == "M":
-            total += 3 + len(content) + _size(content)
-        elif kind == "L":
-            total += 3 + sum(1 + _size({"": element}) for element in content)
-        elif kind == "N":
-            total += len(content) // 2 + 1
-        else:
-            total += len(str(content).encode())
-    return total
+def _key(table: str, item: Item) -> tuple[str, str, int]:
+    partition = item["id"] if "id" in item else item["customerIdentifier"]
+    return table, partition["S"], int(item["create_timestamp"]["N"]) if "create_timestamp" in item else 0
 
 
 class Tables:
@@ -144,28 +122,27 @@ class Tables:
         StubError
             If DynamoDB would answer with that error.
         """
-        match operation:
-            case "TransactWriteItems":
-                return self._transact(request)
-            case "BatchGetItem":
-                return self._get(request)
-            case "BatchWriteItem":
-                for table, requests in request["RequestItems"].items():
-                    for entry in requests:
-                        self._store(table, entry["PutRequest"]["Item"])
-                return {"UnprocessedItems": {}}
-            case "PutItem":
-                if not self._may_put(request):
-                    raise StubError(
-                        "ConditionalCheckFailedException", message="The conditional request failed"
-                    )
-                self._store(request["TableName"], request["Item"])
-                return {}
-            case "UpdateItem":
-                return self._update(request)
-            case "Query":
-                return self._query(request)
-        raise StubError("UnknownOperationException")
+        answers: dict[str, Callable[[Item], Item]] = {
+            "TransactWriteItems": self._transact,
+            "BatchGetItem": self._get,
+            "BatchWriteItem": self._write_batch,
+            "PutItem": self._put,
+            "UpdateItem": self._update,
+            "Query": self._query,
+        }
+        return answers[operation](request)
+
+    def _write_batch(self, request: Item) -> Item:
+        for table, requests in request["RequestItems"].items():
+            for entry in requests:
+                self._store(table, entry["PutRequest"]["Item"])
+        return {"UnprocessedItems": {}}
+
+    def _put(self, request: Item) -> Item:
+        if not self._may_put(request):
+            raise StubError("ConditionalCheckFailedException", message="The conditional request failed")
+        self._store(request["TableName"], request["Item"])
+        return {}
 
     def _transact(self, request: Item) -> Item:
         token, actions = request["ClientRequestToken"], request["TransactItems"]
@@ -181,7 +158,7 @@ class Tables:
                 continue
             reason: Item = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}
             if put.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
-                reason["Item"] = self._items[self._key(put["TableName"], put["Item"])]
+                reason["Item"] = self._items[_key(put["TableName"], put["Item"])]
             reasons.append(reason)
         if self._limits:
             # DynamoDB prepares every item, even if another one fails.
@@ -198,7 +175,7 @@ class Tables:
         return {}
 
     def _may_put(self, put: Item) -> bool:
-        stored = self._items.get(self._key(put["TableName"], put["Item"]))
+        stored = self._items.get(_key(put["TableName"], put["Item"]))
         condition = put.get("ConditionExpression")
         if condition is None or stored is None:
             return True
@@ -212,7 +189,7 @@ class Tables:
         responses = {
             table: [
                 self._items[key]
-                for key in (self._key(table, named) for named in read["Keys"])
+                for key in (_key(table, named) for named in read["Keys"])
                 if key in self._items
             ]
             for table, read in request["RequestItems"].items()
@@ -221,7 +198,7 @@ class Tables:
 
     def _update(self, request: Item) -> Item:
         """Set attributes, the only update that Powertools' idempotency utility sends."""
-        key = self._key(request["TableName"], request["Key"])
+        key = _key(request["TableName"], request["Key"])
         item: Item = {**(self._items.get(key) or request["Key"])}
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         for assignment in request["UpdateExpression"].removeprefix("SET ").split(","):
@@ -256,23 +233,17 @@ class Tables:
         return answer
 
     def _store(self, table: str, item: Item) -> None:
-        key = self._key(table, item)
+        key = _key(table, item)
         if key not in self._items:
             insort(self._sort_keys[key[:2]], key[2])
         self._items[key] = item
-
-    @staticmethod
-    def _key(table: str, item: Item) -> tuple[str, str, int]:
-        if "id" in item:
-            return table, item["id"]["S"], 0
-        return table, item["customerIdentifier"]["S"], int(item["create_timestamp"]["N"])
 
 
 async def serve(tables: Tables) -> asyncio.Server:
     """Listen on a free port of the loopback address."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 fields = (line.split(": ", 1) for line in head[1:] if line)
@@ -280,7 +251,10 @@ async def serve(tables: Tables) -> asyncio.Server:
                 body = await reader.readexactly(int(headers["content-length"]))
                 await asyncio.sleep(LATENCY_SECONDS)
                 operation = headers["x-amz-target"].partition(".")[2]
-                status, document = _answer(tables, operation, json.loads(body))
+                try:
+                    status, document = 200, tables.answer(operation, json.loads(body))
+                except StubError as error:
+                    status, document = 400, {"__type": f"dynamodb#{error.code}", **error.members}
                 content = json.dumps(document).encode()
                 writer.write(
                     f"HTTP/1.1 {status} \r\nContent-Type: application/x-amz-json-1.0\r\n"
@@ -288,19 +262,8 @@ async def serve(tables: Tables) -> asyncio.Server:
                     + content
                 )
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
     return await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20)
-
-
-def _answer(tables: Tables, operation: str, request: Item) -> tuple[int, Item]:
-    try:
-        return 200, tables.answer(operation, request)
-    except StubError as error:
-        return 400, {"__type": f"com.amazonaws.dynamodb.v20120810#{error.code}", **error.members}
 
 
 async def _main(*options: str) -> None:

@@ -23,13 +23,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def main() -> int:
-    """Run the command line.
-
-    Returns
-    -------
-    int
-        The exit status: 0 only if everything was as expected.
-    """
+    """Run the command line; the exit status is 0 only if everything was as expected."""
     parser = argparse.ArgumentParser(prog="python -m tools.local_cloud", description=__doc__)
     parser.add_argument("command", choices=("demo", "up"))
     command = parser.parse_args().command

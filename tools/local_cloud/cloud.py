@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import platform
-import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
-from tools.local_cloud.steps import LOCAL, LOGS, StepError, run, step, stop_group
+import requests
+
+from tools.local_cloud.steps import LOCAL, LOGS, StepError, run, start, step, stop_group
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
 ACCESS_KEY = "test"
@@ -35,15 +36,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running local cloud.
-
-    Attributes
-    ----------
-    endpoint_url : str
-        Endpoint of all its AWS APIs.
-    region : str
-        AWS region that it simulates.
-    """
+    """A running local cloud: the endpoint of all its AWS APIs, and the region it simulates."""
 
     endpoint_url: str
     region: str
@@ -56,16 +49,6 @@ def local_cloud(region: str) -> Iterator[Cloud]:
     While it runs, environment variables of this process direct boto3 and all child processes to it, so that
     they cannot reach a real account.
 
-    Parameters
-    ----------
-    region : str
-        AWS region to simulate.
-
-    Yields
-    ------
-    Cloud
-        The running cloud.
-
     Raises
     ------
     StepError
@@ -76,12 +59,12 @@ def local_cloud(region: str) -> Iterator[Cloud]:
     _install(plain)
     port = _free_port()
     endpoint_url = f"http://{_LOOPBACK}:{port}"
-    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=LOCAL))
-    try:
-        with _ministack(port, region, scratch), _environment(plain | _client_variables(endpoint_url, region)):
-            yield Cloud(endpoint_url, region)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="run-", dir=LOCAL, ignore_cleanup_errors=True) as scratch,
+        _ministack(port, region, Path(scratch)),
+        patch.dict(os.environ, plain | _client_variables(endpoint_url, region), clear=True),
+    ):
+        yield Cloud(endpoint_url, region)
 
 
 def _install(environment: dict[str, str]) -> None:
@@ -91,16 +74,17 @@ def _install(environment: dict[str, str]) -> None:
     if stamp.exists() and stamp.read_text() == wanted and _PYTHON.exists():
         return
     with step("Installing MiniStack into .local/ministack (once)"):
-        failure = "MiniStack could not be installed."
-        log = LOGS / "ministack-install.log"
-        run(
-            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(_VENV)],
-            log=log,
-            failure=failure,
-            env=environment,
-        )
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(_PYTHON)]
-        run([*pip, "install", "-r", str(_REQUIREMENTS)], log=log, failure=failure, env=environment)
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(_VENV)],
+            [*pip, "install", "--require-hashes", "-r", str(_REQUIREMENTS)],
+        ):
+            run(
+                command,
+                log=LOGS / "ministack-install.log",
+                failure="MiniStack could not be installed.",
+                env=environment,
+            )
         stamp.write_text(wanted)
 
 
@@ -113,22 +97,11 @@ def _free_port() -> int:
 
 @contextmanager
 def _ministack(port: int, region: str, scratch: Path) -> Iterator[None]:
-    with MINISTACK_LOG.open("wb") as output, step(f"Starting the local cloud on port {port}"):
-        process = subprocess.Popen(  # noqa: S603 - the environment installed above
-            [_PYTHON, "-m", "ministack"],
-            cwd=scratch,
-            env=_server_variables(port, region, scratch),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            _wait_until_ready(process, port)
-        except BaseException:
-            stop_group(process)
-            raise
+    command = [str(_PYTHON), "-m", "ministack"]
+    process = start(command, MINISTACK_LOG, _server_variables(port, region, scratch), scratch)
     try:
+        with step(f"Starting the local cloud on port {port}"):
+            _wait_until_ready(process, f"http://{_LOOPBACK}:{port}/_ministack/ready")
         yield
     finally:
         stop_group(process)
@@ -182,35 +155,15 @@ def _client_variables(endpoint_url: str, region: str) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise StepError(f"MiniStack stopped at start (exit code {process.returncode}).", MINISTACK_LOG)
-        if _is_ready(port):
-            return
+        with suppress(requests.ConnectionError), requests.Session() as session:
+            # Not through a proxy.
+            session.trust_env = False
+            if session.get(url, timeout=_READY_SECONDS).ok:
+                return
         time.sleep(_POLL_SECONDS)
     raise StepError(f"MiniStack was not ready after {_READY_SECONDS} s.", MINISTACK_LOG)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=_READY_SECONDS)
-    try:
-        connection.request("GET", "/_ministack/ready")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()

@@ -1,125 +1,217 @@
-"""The demo: sends the API's main requests, shows them, and checks the results."""
+"""The demo: sends the API's main requests, bills what they stored, and checks what is shown of it."""
 
 from __future__ import annotations
 
 import json
-import time
+import os
+import subprocess
+import sys
 from collections import Counter
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import boto3
 
+from checks.log_lines import find_log_line
 from tools.example_requests import CUSTOMER, INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
-from tools.local_cloud.steps import StepError, say
+from tools.local_cloud.deploy import stack_resources
+from tools.local_cloud.hourly_job import HourlyJob, Marketplace
+from tools.local_cloud.steps import PROJECT, StepError, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from collections.abc import Iterable, Mapping
 
     from tools.local_cloud.deploy import Api
 
+    Quantities = dict[str, int]
+    """By dimension."""
+
 IDEMPOTENCY_KEY = "demo-2026-11"
 TRANSACTION_ID = "demo-2026-11-23T10"
-WITH_ID: dict[str, Any] = {
-    "transaction_id": TRANSACTION_ID,
-    "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": 5}],
-}
-WITH_ANOTHER_ID: dict[str, Any] = {
-    "transaction_id": "demo-2026-11-23T11",
-    "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": 7}],
-}
+REFUSED, REASON = "metered_3_id", "DuplicateRecord"
+"""A dimension of which AWS Marketplace has another quantity for this hour, and what it answers then."""
 
-_LOG_SECONDS = 30
-_POLL_SECONDS = 0.5
+_INSERT_ONE = f"/insertMeteringRecord/{CUSTOMER}"
+_INSERT_MANY = "/insertMeteringRecords"
+_LIST = f"/listMeteringRecords/{CUSTOMER}"
+_HAS_FAILED_USAGE = 1
+"""Exit code of ``metering report``."""
 
 
 def run_demo(api: Api) -> None:
-    """Insert the examples, list them, and show what was stored and logged.
-
-    Parameters
-    ----------
-    api : Api
-        The API, deployed to an empty local cloud.
+    """Run it against an API that was deployed to an empty local cloud.
 
     Raises
     ------
     StepError
         If a result is not as expected.
     """
-    insert_one, insert_many = f"/insertMeteringRecord/{CUSTOMER}", "/insertMeteringRecords"
-    list_records = f"/listMeteringRecords/{CUSTOMER}"
+    stored = _insert(api)
+    _show_table(api, stored)
+    _show_bill(api, stored)
 
+
+def _insert(api: Api) -> list[Quantities]:
+    """Insert usage in every way; return the records that are stored now."""
     say("\n1. One customer's usage\n")
-    _expect_empty(_exchange(api, "POST", insert_one, INSERT_ONE))
+    _expect(_exchange(api, "POST", _INSERT_ONE, INSERT_ONE) == {}, _EMPTY)
 
     say("\n2. Several entries in one request: those of one customer are added up to one record\n")
-    _expect_empty(_exchange(api, "POST", insert_many, INSERT_MANY, IDEMPOTENCY_KEY))
+    _expect(_exchange(api, "POST", _INSERT_MANY, INSERT_MANY, IDEMPOTENCY_KEY) == {}, _EMPTY)
 
     say("\n3. The same request again, as from a client that got no answer: nothing is stored twice\n")
-    _expect_empty(_exchange(api, "POST", insert_many, INSERT_MANY, IDEMPOTENCY_KEY))
+    _expect(_exchange(api, "POST", _INSERT_MANY, INSERT_MANY, IDEMPOTENCY_KEY) == {}, _EMPTY)
 
     say("\n4. Usage with a transaction_id, an id of your own\n")
-    _expect_empty(_exchange(api, "POST", insert_one, WITH_ID))
+    with_id = _entry(TRANSACTION_ID, 5)
+    _expect(_exchange(api, "POST", _INSERT_ONE, with_id) == {}, _EMPTY)
 
     say("\n5. The same usage in another request, beside new usage: only the new usage is stored\n")
-    regrouped = [{"customerIdentifier": CUSTOMER, **entry} for entry in (WITH_ID, WITH_ANOTHER_ID)]
-    answer = _exchange(api, "POST", insert_many, {"buyers": regrouped})
+    with_another_id = _entry("demo-2026-11-23T11", 7)
+    regrouped = [{"customerIdentifier": CUSTOMER, **entry} for entry in (with_id, with_another_id)]
+    answer = _exchange(api, "POST", _INSERT_MANY, {"buyers": regrouped})
 
     say("\n6. The record that holds the usage with that id\n")
-    found = _exchange(api, "GET", f"{list_records}?{urlencode({'transaction_id': TRANSACTION_ID})}")
-    (record,) = _checked_records(found, [WITH_ID])
+    found = _exchange(api, "GET", f"{_LIST}?{urlencode({'transaction_id': TRANSACTION_ID})}")
     duplicate = {
         "customerIdentifier": CUSTOMER,
         "transaction_id": TRANSACTION_ID,
-        "create_timestamp": record["create_timestamp"],
+        "create_timestamp": found["records"][0]["create_timestamp"],
         "differs": False,
     }
     _expect(answer == {"duplicates": [duplicate]}, "The insert must have named the usage that is known.")
+    return [_sums([INSERT_ONE]), _sums(INSERT_MANY["buyers"]), _sums([with_id]), _sums([with_another_id])]
 
+
+_EMPTY = "An insert must answer with the empty object {}."
+
+
+def _entry(transaction_id: str, quantity: int) -> dict[str, Any]:
+    return {
+        "transaction_id": transaction_id,
+        "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": quantity}],
+    }
+
+
+def _sums(entries: Iterable[Mapping[str, Any]]) -> Quantities:
+    sums: Counter[str] = Counter()
+    for entry in entries:
+        for used in entry["metered_dimensions"]:
+            sums[used["dimension_name"]] += used["dimension_value"]
+    return dict(sums)
+
+
+def _show_table(api: Api, stored: list[Quantities]) -> None:
+    """Show the records as the API lists them, as DynamoDB stores them, and what was logged."""
     say("\n7. All records of the customer\n")
-    expected = [INSERT_ONE, _added_up(INSERT_MANY["buyers"]), WITH_ID, WITH_ANOTHER_ID]
-    _checked_records(_exchange(api, "GET", list_records), expected)
+    listed = _exchange(api, "GET", _LIST)
+    for record in listed["records"]:
+        _expect(record["status"] == "pending", "All records must be pending.")
+    quantities = [_listed_quantities(record) for record in listed["records"]]
+    _expect(quantities == stored, f"The list must hold {len(stored)} records, in the order inserted.")
+    _expect(listed["next_token"] is None, "The list must be one page.")
 
     say("\n8. The same records as DynamoDB stores them, ready for the quickstart's hourly job\n")
     items = boto3.client("dynamodb").scan(TableName=api.metering_table, ConsistentRead=True)["Items"]
     items.sort(key=lambda item: int(item["create_timestamp"]["N"]))
     for item in items:
         say(f"   {json.dumps(item)}")
-    _check_stored(items, expected)
+    _expect(len(items) == len(stored), "The table must hold the records of the list.")
 
     say("\n9. What a function logged about the last insert, from CloudWatch Logs\n")
-    say(f"   {log_line_of(api, items[-1]['request_id']['S'])}")
+    groups = stack_resources(api.stack_name)["AWS::Logs::LogGroup"]
+    line = find_log_line(boto3.client("logs"), groups, items[-1]["request_id"]["S"])
+    _expect(line is not None, "The request's id must be in a line of the log.")
+    say(f"   {line}")
+
+
+def _show_bill(api: Api, stored: list[Quantities]) -> None:
+    """Bill what is stored, but for one dimension, and show what list, totals and report say of it."""
+    say("\n10. The hour is over: the quickstart's job (here a stand-in for it) adds up what is pending, and")
+    say(f"    reports it to AWS Marketplace, which refuses {REFUSED}: {REASON}\n")
+    marketplace = Marketplace()
+    marketplace.failures[CUSTOMER] = {REFUSED: REASON}
+    records = HourlyJob(boto3.client("dynamodb"), api.metering_table, marketplace).run()
+    billed = {name: quantity for (_, name), quantity in marketplace.metered.items()}
+    say(f"   {records} records read and marked; billed: {json.dumps(billed)}")
+    sums: Counter[str] = Counter()
+    for quantities in stored:
+        sums.update(quantities)
+    failing = {REFUSED: sums.pop(REFUSED)}
+    _expect(billed == sums, "All usage but the refused dimension's must be billed, exactly once.")
+
+    say("\n11. The records that were not billed as a whole, each dimension with what became of it\n")
+    failed = _exchange(api, "GET", f"{_LIST}?status=failed")["records"]
+    for record in failed:
+        for used in record["dimension_usage"]:
+            outcome = (used["status"], used.get("reason"))
+            wanted = ("failed", REASON) if used["dimension"] == REFUSED else ("metered", None)
+            _expect(outcome == wanted, f"{used['dimension']} must be {wanted}.")
+    _expect(
+        [_listed_quantities(record) for record in failed] == [each for each in stored if REFUSED in each],
+        "The records with the refused dimension must be listed as failed.",
+    )
+
+    say("\n12. The totals by dimension\n")
+    totals = _exchange(api, "GET", f"{_LIST}?group_by=dimension")["totals"]
+    for status, quantities in (("metered", sums), ("failed", failing)):
+        told = {total["dimension"]: total[status]["quantity"] for total in totals if total[status]["records"]}
+        _expect(told == quantities, f"The totals must have {quantities} as {status}.")
+
+    say("\n13. The seller's report of all customers: metering report\n")
+    _show_report(api)
+
+
+def _show_report(api: Api) -> None:
+    command = ["report", "--table", api.metering_table, "--region", api.region]
+    finished = subprocess.run(  # noqa: S603 - the project's own command
+        [sys.executable, "-m", "metering_cli", *command],
+        cwd=PROJECT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    for line in finished.stdout.splitlines():
+        say(f"   {line}")
+    _expect(
+        finished.returncode == _HAS_FAILED_USAGE and REFUSED in finished.stdout,
+        f"The report must name {REFUSED}, and exit with {_HAS_FAILED_USAGE}, not {finished.returncode}.",
+    )
+
+
+def _listed_quantities(record: Mapping[str, Any]) -> Quantities:
+    return {used["dimension"]: used["value"] for used in record["dimension_usage"]}
 
 
 def _exchange(
     api: Api, method: str, path: str, payload: object = None, idempotency_key: str | None = None
 ) -> dict[str, Any]:
     """Send a signed request, print both sides of it, and return the answer if it is a 200 and an object."""
-    say(f"   > {method} {api.api_url}{path}")
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    body = None if payload is None else json.dumps(payload).encode()
+    answer = send(api, method, path, body, headers)
+    say(f"   > {method} {answer.url}")
     if payload is not None:
         say("   > Content-Type: application/json")
-    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     for name, value in headers.items():
         say(f"   > {name}: {value}")
     if payload is not None:
         _say_json(payload, ">")
-    answer = send(api, method, path, None if payload is None else json.dumps(payload).encode(), headers)
-    say(f"   < {answer.status} {HTTPStatus(answer.status).phrase}")
+    say(f"   < {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
     for name in ("Content-Type", "Idempotent-Replayed"):
-        if name.lower() in answer.headers:
-            say(f"   < {name}: {answer.headers[name.lower()]}")
+        if name in answer.headers:
+            say(f"   < {name}: {answer.headers[name]}")
     try:
         parsed = answer.json()
     except ValueError:
-        say(f"   < {answer.body.decode(errors='replace')}")
+        say(f"   < {answer.text}")
         raise StepError("The API's answer is not JSON.") from None
     _say_json(parsed, "<")
-    _expect(answer.status == HTTPStatus.OK, f"The API must answer with 200, not {answer.status}.")
+    _expect(answer.status_code == HTTPStatus.OK, f"The API must answer with 200, not {answer.status_code}.")
     if not isinstance(parsed, dict):
         raise StepError("The API's answer is not a JSON object.")
     return parsed
@@ -128,107 +220,6 @@ def _exchange(
 def _say_json(value: object, direction: str) -> None:
     for line in json.dumps(value, indent=2).splitlines():
         say(f"   {direction} {line}")
-
-
-def _expect_empty(answer: Mapping[str, Any]) -> None:
-    _expect(answer == {}, "An insert must answer with the empty object {}.")
-
-
-def _added_up(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the body of a single insert with the same usage as several entries of one customer."""
-    sums: Counter[str] = Counter()
-    for entry in entries:
-        for used in entry["metered_dimensions"]:
-            sums[used["dimension_name"]] += used["dimension_value"]
-    return {
-        "metered_dimensions": [
-            {"dimension_name": name, "dimension_value": value} for name, value in sorted(sums.items())
-        ]
-    }
-
-
-def _checked_records(
-    answer: Mapping[str, Any], expected: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Check that an answer lists the usage of single inserts, all pending, and return its records."""
-    records: list[dict[str, Any]] = answer.get("records", [])
-    _expect(answer == {"records": records, "next_token": None}, "The list must be one page of records.")
-    listed = [
-        {
-            "customerIdentifier": CUSTOMER,
-            "dimension_usage": [
-                {"dimension": used["dimension_name"], "value": used["dimension_value"], "status": "pending"}
-                for used in usage["metered_dimensions"]
-            ],
-            "status": "pending",
-            "metering_response": None,
-        }
-        for usage in expected
-    ]
-    _expect(
-        [_without_trace(record) for record in records] == listed,
-        f"The list must hold {len(listed)} record(s), in the order they were inserted, all pending.",
-    )
-    return records
-
-
-def _check_stored(
-    items: Sequence[Mapping[str, AttributeValueTypeDef]], expected: Sequence[Mapping[str, Any]]
-) -> None:
-    stored = [
-        {
-            "customerIdentifier": {"S": CUSTOMER},
-            "metering_pending": {"S": "true"},
-            "dimension_usage": {
-                "L": [
-                    {
-                        "M": {
-                            "dimension": {"S": used["dimension_name"]},
-                            "value": {"N": str(used["dimension_value"])},
-                        }
-                    }
-                    for used in usage["metered_dimensions"]
-                ]
-            },
-        }
-        for usage in expected
-    ]
-    _expect(
-        [_without_trace(item) for item in items] == stored,
-        f"The table must hold the {len(stored)} records, as the quickstart's job reads them.",
-    )
-
-
-def _without_trace(record: Mapping[str, object]) -> dict[str, object]:
-    """Leave out what differs between runs: timestamp and request id."""
-    return {name: value for name, value in record.items() if name not in {"create_timestamp", "request_id"}}
-
-
-def log_line_of(api: Api, request_id: str) -> str:
-    """Wait for a log line that has the request's id as its correlation id, and return it."""
-    logs = boto3.client("logs")
-    stack = boto3.client("cloudformation").describe_stack_resources(StackName=api.stack_name)
-    groups = [
-        resource["PhysicalResourceId"]
-        for resource in stack["StackResources"]
-        if resource["ResourceType"] == "AWS::Logs::LogGroup"
-    ]
-    deadline = time.monotonic() + _LOG_SECONDS
-    while time.monotonic() < deadline:
-        for group in groups:
-            for event in logs.filter_log_events(logGroupName=group)["events"]:
-                if _correlation_id(event["message"]) == request_id:
-                    return event["message"].strip()
-        time.sleep(_POLL_SECONDS)
-    raise StepError(f"No log line with the correlation id {request_id} came within {_LOG_SECONDS} s.")
-
-
-def _correlation_id(message: str) -> object:
-    try:
-        line = json.loads(message)
-    except ValueError:
-        return None
-    return line.get("correlation_id") if isinstance(line, dict) else None
 
 
 def _expect(condition: bool, otherwise: str) -> None:

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import sysconfig
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from infra.config import Config
+from infra.config import Config, ConfigError, read_context
 from infra.ministack import CONTEXT_KEY
 from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 API_FILE = LOCAL / "api.json"
 
-_CONTEXT_FILE = PROJECT / "cdk.context.json"
 _TABLE_FILE = Path(__file__).with_name("metering_table.json")
 _CDK = PROJECT / "node_modules" / ".bin" / "cdk"
 _ACCOUNT = "000000000000"
@@ -35,35 +35,21 @@ _ACCOUNT = "000000000000"
 
 @dataclass(frozen=True)
 class Api:
-    """The deployed API, as written to ``.local/api.json``.
-
-    Attributes
-    ----------
-    api_url : str
-        URL of the stage, without a slash at its end.
-    region : str
-        The region to sign requests for.
-    metering_table : str
-        Name of the metering table.
-    aws_endpoint_url : str
-        Endpoint of the AWS APIs of this cloud.
-    stack_name : str
-        The name of the stack.
-    host : str or None
-        Value of the Host header, if it is not the host of the URL.
-    access_key_id, secret_access_key : str
-        Keys of an IAM user who may call APIs and do nothing else. MiniStack verifies its signatures, and
-        not those of its own key.
-    """
+    """The deployed API, as written to ``.local/api.json``."""
 
     api_url: str
+    """URL of the stage, without a slash at its end."""
     region: str
     metering_table: str
     aws_endpoint_url: str
+    """Endpoint of the AWS APIs of this cloud."""
     stack_name: str
     access_key_id: str
+    """Key of an IAM user who may call APIs and do nothing else: of its own key, MiniStack does not verify
+    signatures."""
     secret_access_key: str
     host: str | None = None
+    """Value of the Host header, if it is not the host of the URL."""
 
     @property
     def caller_variables(self) -> dict[str, str]:
@@ -75,40 +61,23 @@ class Api:
         }
 
 
-def read_config() -> Config:
-    """Read the configuration of the app.
-
-    Returns
-    -------
-    Config
-        The validated configuration.
+def read_config(**changes: object) -> Config:
+    """Read ``cdk.context.json``, with some parameters changed.
 
     Raises
     ------
     StepError
-        If ``cdk.context.json`` is invalid.
+        If it is invalid.
     """
     try:
-        context = json.loads(_CONTEXT_FILE.read_text())
-        return Config.from_context(context.get("params"))
-    except (OSError, ValueError, AttributeError) as error:
+        params = read_context(PROJECT / "cdk.context.json").get("params")
+        return Config.from_context(params | changes if isinstance(params, dict) else params)
+    except (OSError, ConfigError) as error:
         raise StepError(f"The configuration cannot be used: {error}") from error
 
 
 def deploy(cloud: Cloud, config: Config) -> Api:
-    """Create the metering table, bootstrap the cloud, and deploy the app to it with the pinned CDK CLI.
-
-    Parameters
-    ----------
-    cloud : Cloud
-        The running local cloud; it is empty.
-    config : Config
-        The app's configuration.
-
-    Returns
-    -------
-    Api
-        The deployed API.
+    """Create the metering table, bootstrap the empty cloud, and deploy the app with the pinned CDK CLI.
 
     Raises
     ------
@@ -129,19 +98,7 @@ def deploy(cloud: Cloud, config: Config) -> Api:
 
 
 def deploy_stack(cloud: Cloud, config: Config) -> Api:
-    """Deploy the app's stack to a cloud that is bootstrapped.
-
-    Parameters
-    ----------
-    cloud : Cloud
-        The running local cloud, with a metering table where the stack does not create one.
-    config : Config
-        The app's configuration.
-
-    Returns
-    -------
-    Api
-        The deployed API.
+    """Deploy the app's stack to a cloud that is bootstrapped and has the metering table, if it needs one.
 
     Raises
     ------
@@ -150,7 +107,7 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
     """
     with step(f"Deploying the stack {config.stack_name} (cdk deploy)"), _one_at_a_time():
         outputs = _cdk_deploy(config)
-    api_id = _api_id(config.stack_name)
+    api_id = stack_resources(config.stack_name)["AWS::ApiGateway::RestApi"][0]
     access_key_id, secret_access_key = _create_caller(api_id)
     path = urlsplit(outputs["ApiUrl"]).path.rstrip("/")
     if config.domain is None:
@@ -171,11 +128,6 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
 def destroy_stack(config: Config) -> None:
     """Delete the app's stack with the CDK CLI, as ``make destroy`` does.
 
-    Parameters
-    ----------
-    config : Config
-        The configuration that was deployed.
-
     Raises
     ------
     StepError
@@ -185,14 +137,18 @@ def destroy_stack(config: Config) -> None:
         _cdk("destroy", "--force", config.stack_name, *_app_arguments(config))
 
 
+def stack_resources(stack_name: str) -> dict[str, list[str]]:
+    """Return the physical ids of a stack's resources, by their CloudFormation types."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    stack = boto3.client("cloudformation").describe_stack_resources(StackName=stack_name)
+    for resource in stack["StackResources"]:
+        found[resource["ResourceType"]].append(resource["PhysicalResourceId"])
+    return found
+
+
 @contextmanager
 def only_api_up() -> Iterator[None]:
-    """Reserve ``.local/api.json`` of this checkout for this process.
-
-    Yields
-    ------
-    None
-        While no other process can reserve it. The reservation ends with the process, however it ends.
+    """Reserve ``.local/api.json`` of this checkout, until this process ends, however it ends.
 
     Raises
     ------
@@ -213,18 +169,7 @@ def only_api_up() -> Iterator[None]:
 
 @contextmanager
 def api_file(api: Api) -> Iterator[None]:
-    """Keep ``.local/api.json`` for as long as the API is up.
-
-    Parameters
-    ----------
-    api : Api
-        Content of the file.
-
-    Yields
-    ------
-    None
-        While the file is there.
-    """
+    """Keep ``.local/api.json`` for as long as the API is up."""
     partial = API_FILE.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(api), indent=2) + "\n")
     partial.replace(API_FILE)
@@ -239,17 +184,6 @@ def _create_table(name: str) -> None:
     dynamodb = boto3.client("dynamodb")
     dynamodb.create_table(TableName=name, **definition)
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
-
-
-def _api_id(stack_name: str) -> str:
-    (api_id,) = (
-        resource["PhysicalResourceId"]
-        for resource in boto3.client("cloudformation").describe_stack_resources(StackName=stack_name)[
-            "StackResources"
-        ]
-        if resource["ResourceType"] == "AWS::ApiGateway::RestApi"
-    )
-    return api_id
 
 
 def _create_caller(api_id: str) -> tuple[str, str]:
@@ -297,7 +231,7 @@ def _app_arguments(config: Config) -> list[str]:
     context = {
         "params": config.model_dump_json(exclude_unset=True),
         "bundling_platform": _wheel_platform(),
-        "bundling_python_version": _python_version(),
+        "bundling_python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
         CONTEXT_KEY: "true",
     }
     return [
@@ -315,10 +249,6 @@ def _cdk(command: str, *arguments: str) -> None:
         failure=f"cdk {command} failed.",
         env=os.environ | {"PATH": path},
     )
-
-
-def _python_version() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _wheel_platform() -> str:

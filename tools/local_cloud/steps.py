@@ -23,28 +23,14 @@ _TAIL_LINES = 30
 
 
 class StepError(Exception):
-    """A step failed.
-
-    Parameters
-    ----------
-    message : str
-        What failed and, if known, what to do.
-    log : Path or None
-        The step's log; its end is shown below the message.
-    """
+    """A step failed; the message says what to do, if that is known, and the log's end is shown below it."""
 
     def __init__(self, message: str, log: Path | None = None) -> None:
         super().__init__(message)
         self.log = log
 
     def report(self) -> str:
-        """Return the message, followed by the end of the log.
-
-        Returns
-        -------
-        str
-            Text for the terminal, without a trailing newline.
-        """
+        """Return the message, followed by the end of the log."""
         if self.log is None or not self.log.exists():
             return str(self)
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
@@ -53,62 +39,43 @@ class StepError(Exception):
 
 
 def shown(path: Path) -> str:
-    """Return a path for messages: relative to the current directory if it is below it.
-
-    Parameters
-    ----------
-    path : Path
-        An absolute path.
-
-    Returns
-    -------
-    str
-        The path to print.
-    """
+    """Return a path for messages: relative to the current directory if it is below it."""
     with suppress(ValueError):
         return str(path.relative_to(Path.cwd()))
     return str(path)
 
 
 def say(text: str = "") -> None:
-    """Print a line and flush it.
-
-    Parameters
-    ----------
-    text : str
-        The line.
-    """
+    """Print a line and flush it."""
     print(text, flush=True)
 
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Print a step's title and, at the end, its duration.
-
-    Parameters
-    ----------
-    title : str
-        Title of the step.
-
-    Yields
-    ------
-    None
-        To the step.
-    """
+    """Print a step's title and, at the end, its duration."""
     say(f"==> {title} ...")
     started = time.monotonic()
     yield
     say(f"    done in {time.monotonic() - started:.1f} s")
 
 
-def stop_group(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process group.
+def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, with nothing but this environment; the log is overwritten."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        return subprocess.Popen(  # noqa: S603 - the commands are this package's own
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
-    Parameters
-    ----------
-    process : subprocess.Popen
-        A process started with ``start_new_session=True``.
-    """
+
+def stop_group(process: subprocess.Popen[bytes]) -> None:
+    """Stop the process group of a process that ``start`` started."""
     # A group whose members are all gone or unreaped is "not found" on Linux and "not permitted" on macOS.
     gone = (ProcessLookupError, PermissionError)
     try:
@@ -123,43 +90,22 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def run(command: Sequence[str], log: Path, failure: str, env: Mapping[str, str]) -> None:
-    """Run a command, and write its output to a log.
-
-    Parameters
-    ----------
-    command : sequence of str
-        The program and its arguments.
-    log : Path
-        Log file, which is overwritten.
-    failure : str
-        The sentence to show if the command fails.
-    env : mapping of str to str
-        The command's whole environment.
+    """Run a command in the project's folder.
 
     Raises
     ------
     StepError
-        If the command cannot be started or does not exit with 0.
+        With that message, if the command cannot be started or does not exit with 0.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the commands are this package's own
-                command,
-                cwd=PROJECT,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise StepError(f"{failure} ({error})") from error
-        try:
-            exit_code = _wait(process)
-        except BaseException:
-            stop_group(process)
-            raise
+    try:
+        process = start(command, log, env, PROJECT)
+    except OSError as error:
+        raise StepError(f"{failure} ({error})") from error
+    try:
+        exit_code = _wait(process)
+    except BaseException:
+        stop_group(process)
+        raise
     if exit_code != 0:
         raise StepError(f"{failure} (exit code {exit_code})", log)
 

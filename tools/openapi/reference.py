@@ -16,6 +16,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from requests import RequestException
+
 from tools.local_cloud.api_client import send
 from tools.local_cloud.deploy import API_FILE, Api
 from tools.local_cloud.steps import say
@@ -26,16 +28,17 @@ if TYPE_CHECKING:
 
     from tools.openapi.answers import JsonObject
 
-PORT = 8000
-"""Port of the page, if it is free."""
-
+_PORT = 8000
 _LOOPBACK = "127.0.0.1"
 _PAGE = Path(__file__).with_name("reference.html")
 # Powertools contains Swagger UI, for functions that serve it themselves.
 _SWAGGER_UI = resources.files("aws_lambda_powertools.event_handler.openapi.swagger_ui")
 _API_PATH = "/api"
 _PASSED_ON = ("Accept", "Content-Type", "Idempotency-Key", "Prefer")
-_HOP_BY_HOP = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"})
+# Headers of this server's own connection; requests has decoded the body.
+_NOT_PASSED_ON = frozenset(
+    {"connection", "content-encoding", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
+)
 _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     # The page may not load anything from other origins.
@@ -50,14 +53,9 @@ _DOWN = (
 
 
 class ReferenceServer(ThreadingHTTPServer):
-    """HTTP server of the page.
+    """HTTP server of the page, on the loopback address; port 0 takes a free one.
 
-    Parameters
-    ----------
-    port : int
-        The port on the loopback address; 0 takes a free one.
-    api_file : Path
-        File with the URL of the API, which exists while the API is up.
+    ``api_file`` has the URL of the API, and exists while the API is up.
     """
 
     daemon_threads = True
@@ -80,9 +78,9 @@ class ReferenceServer(ThreadingHTTPServer):
 
 
 def serve() -> None:
-    """Serve the page until Ctrl-C."""
+    """Serve the page until Ctrl-C, at port 8000 if that is free."""
     try:
-        server = ReferenceServer(PORT)
+        server = ReferenceServer(_PORT)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -107,9 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(HTTPStatus.OK, _PAGE_HEADERS, self._page())
             case "/openapi.json":
                 self._answer(HTTPStatus.OK, {"Content-Type": "application/json"}, _document_for_page())
-            case "/swagger-ui-bundle.min.js" | "/swagger-ui.min.css" as name:
-                content_type = "text/javascript" if name.endswith(".js") else "text/css"
-                asset = _SWAGGER_UI.joinpath(name.removeprefix("/")).read_bytes()
+            case "/swagger-ui-bundle.min.js" | "/swagger-ui.min.css" as path:
+                content_type = "text/javascript" if path.endswith(".js") else "text/css"
+                asset = _SWAGGER_UI.joinpath(path.removeprefix("/")).read_bytes()
                 self._answer(HTTPStatus.OK, {"Content-Type": f"{content_type}; charset=utf-8"}, asset)
             case _:
                 self._call_api()
@@ -133,17 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers["Content-Length"]
         body = None if length is None else self.rfile.read(int(length))
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
+        api = self.server.api()
+        if api is None:
+            self._answer_unreachable("is not running")
+            return
         try:
-            api = self.server.api()
-            if api is None:
-                self._answer_unreachable("is not running")
-                return
             answer = send(api, self.command, self.path.removeprefix(_API_PATH), body, headers)
-        except OSError as error:
+        except RequestException as error:
             self._answer_unreachable(f"does not answer ({error})")
             return
-        kept = {name: value for name, value in answer.headers.items() if name not in _HOP_BY_HOP}
-        self._answer(answer.status, kept, answer.body)
+        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_ON}
+        self._answer(answer.status_code, kept, answer.content)
 
     def _answer_unreachable(self, what: str) -> None:
         problem = {

@@ -1,6 +1,7 @@
 """Names and numbers in requests: how a customer, a dimension, a quantity and a transaction id are written."""
 
 import re
+from enum import StrEnum
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -17,8 +18,12 @@ from metering_handlers.contract.limits import (
 
 _PRINTABLE_ASCII = re.compile("[!-~]*")
 _ACCOUNT_ID = "^[0-9]{12}$"
-# What spreadsheets, databases and people make of an account id: other digits, marks, scientific notation.
-_LIKE_AN_ACCOUNT_ID = r"""^([0-9.,'"=-]+|=?"?[0-9]([.,][0-9]+)?[eE][+-]?[0-9]+"?)$"""
+_LICENSE_ARN = "^arn:[^:]+:license-manager:"
+# What spreadsheets, databases and people make of an AWS account id, which has 12 digits: other digits, marks,
+# scientific notation.
+_MISWRITTEN_ACCOUNT_ID = (
+    r"""^([0-9]{1,11}|[0-9]{13,}|[0-9]*[.,'"=-][0-9.,'"=-]*|=?"?[0-9]([.,][0-9]+)?[eE][+-]?[0-9]+"?)$"""
+)
 _DOT_SEGMENT = r"(^|/)\.{1,2}(/|$)"
 OBJECT_PROTOTYPE_NAMES = frozenset(
     {
@@ -30,6 +35,23 @@ OBJECT_PROTOTYPE_NAMES = frozenset(
 """Members of JavaScript's Object.prototype (ECMA-262, section 20.1.3, and annex B). The hourly job keeps
 customers and dimensions in plain objects: a customer of such a name stops billing for everybody, and a
 dimension of such a name is never billed."""
+
+_PROTOTYPE_NAME = f"^({'|'.join(sorted(OBJECT_PROTOTYPE_NAMES))})$"
+
+
+class IdentifierKind(StrEnum):
+    """What a customer identifier is: AWS Marketplace has had three in turn."""
+
+    LEGACY = "legacy"
+    ACCOUNT_ID = "account_id"
+    LICENSE_ARN = "license_arn"
+
+
+def identifier_kind(identifier: str) -> IdentifierKind:
+    """Return the kind of a valid customer identifier."""
+    if re.search(_ACCOUNT_ID, identifier):
+        return IdentifierKind.ACCOUNT_ID
+    return IdentifierKind.LICENSE_ARN if re.search(_LICENSE_ARN, identifier) else IdentifierKind.LEGACY
 
 
 def _refuse_prototype_name(value: str) -> str:
@@ -58,7 +80,7 @@ def _check_customer_identifier(value: str) -> str:
         )
     if re.search(_DOT_SEGMENT, value):
         raise PydanticCustomError("dot_segment", "must not have . or .. between slashes")
-    if re.search(_LIKE_AN_ACCOUNT_ID, value) and not re.search(_ACCOUNT_ID, value):
+    if re.search(_MISWRITTEN_ACCOUNT_ID, value):
         raise PydanticCustomError(
             "not_an_account_id",
             "must be exactly 12 digits if it is an AWS account id; a spreadsheet may have changed it: format "
@@ -81,8 +103,8 @@ CustomerIdentifier = Annotated[
         ],
         json_schema_extra={
             "pattern": "^[!-$&-.0-~]+(/[!-$&-.0-~]+)*$",
-            "anyOf": [{"pattern": _ACCOUNT_ID}, {"not": {"pattern": _LIKE_AN_ACCOUNT_ID}}],
-            "not": {"anyOf": [{"enum": sorted(OBJECT_PROTOTYPE_NAMES)}, {"pattern": _DOT_SEGMENT}]},
+            # One pattern, since generators of clients make types of compositions.
+            "not": {"pattern": "|".join([_PROTOTYPE_NAME, _DOT_SEGMENT, _MISWRITTEN_ACCOUNT_ID])},
         },
     ),
     AfterValidator(_check_customer_identifier),

@@ -1,7 +1,6 @@
 """Problem types (RFC 9457): every kind of error that the API answers, API Gateway's own among them."""
 
 from enum import StrEnum
-from typing import TypedDict
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -48,12 +47,3 @@ class ProblemType(StrEnum):
     def summary(self) -> str:
         """The member ``title`` of a problem document."""
         return self.replace("-", " ").capitalize()
-
-
-class Violation(TypedDict):
-    """A broken rule: where, which one, and what to change."""
-
-    location: str
-    pointer: str
-    code: str
-    detail: str

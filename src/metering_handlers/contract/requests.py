@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from metering_handlers.contract.answers import Violation
 from metering_handlers.contract.identifiers import (
     CustomerIdentifier,
     DimensionName,
@@ -22,7 +23,6 @@ from metering_handlers.contract.identifiers import (
     Quantity,
 )
 from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_ENTRIES, MAX_QUANTITY
-from metering_handlers.contract.problem_types import Violation
 
 
 # A request has up to 250,000 of these: an instance takes 56 bytes, where one of BaseModel takes 480.
@@ -132,18 +132,17 @@ class BulkUsage(BaseModel):
     ]
 
 
+def body_violation(pointer: str, code: str, detail: str) -> Violation:
+    """Create a violation by a valid body of what no single type expresses."""
+    return Violation(location="body", pointer=pointer, code=code, detail=detail)
+
+
 def broken_rules(entries: Sequence[Entry], at: str) -> Iterator[Violation]:
     """Yield each rule that entries of one request break together.
 
     The hourly job adds a customer's usage up and sends it in one call, which AWS refuses as a whole if it has
     too many dimensions or a sum that is too large. Every entry sent counts, also one whose id is known.
-
-    Parameters
-    ----------
-    entries : Sequence[Entry]
-        The entries of one request.
-    at : str
-        JSON pointer of an entry in the body, with ``{index}`` for its index.
+    ``at`` is the JSON pointer of an entry in the body, with ``{index}`` for its index.
     """
     first_with_id: dict[tuple[str, str], int] = {}
     sums: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -152,11 +151,10 @@ def broken_rules(entries: Sequence[Entry], at: str) -> Iterator[Violation]:
         if entry.transaction_id is not None:
             first = first_with_id.setdefault((customer, entry.transaction_id), index)
             if first != index:
-                yield Violation(
-                    location="body",
-                    pointer=f"{at.format(index=index)}/transaction_id",
-                    code="duplicate_transaction_id",
-                    detail=f"repeats {at.format(index=first)}/transaction_id of the same customer; send each "
+                yield body_violation(
+                    f"{at.format(index=index)}/transaction_id",
+                    "duplicate_transaction_id",
+                    f"repeats {at.format(index=first)}/transaction_id of the same customer; send each "
                     "usage once, with an id of its own",
                 )
         customer_sums = sums[customer]
@@ -165,18 +163,16 @@ def broken_rules(entries: Sequence[Entry], at: str) -> Iterator[Violation]:
             sum_before = customer_sums[used.dimension_name]
             customer_sums[used.dimension_name] += used.dimension_value
             if sum_before <= MAX_QUANTITY < customer_sums[used.dimension_name]:
-                yield Violation(
-                    location="body",
-                    pointer=f"{at.format(index=index)}/metered_dimensions/{position}/dimension_value",
-                    code="sum_too_large",
-                    detail=f"makes the customer's sum of this dimension more than {MAX_QUANTITY}, which AWS "
+                yield body_violation(
+                    f"{at.format(index=index)}/metered_dimensions/{position}/dimension_value",
+                    "sum_too_large",
+                    f"makes the customer's sum of this dimension more than {MAX_QUANTITY}, which AWS "
                     "would refuse; send the rest when the hourly job has billed this",
                 )
         if dimensions_before <= MAX_DIMENSIONS < len(customer_sums):
-            yield Violation(
-                location="body",
-                pointer=f"{at.format(index=index)}/metered_dimensions",
-                code="too_many_dimensions",
-                detail=f"gives the customer more than {MAX_DIMENSIONS} dimensions, which AWS would refuse; "
+            yield body_violation(
+                f"{at.format(index=index)}/metered_dimensions",
+                "too_many_dimensions",
+                f"gives the customer more than {MAX_DIMENSIONS} dimensions, which AWS would refuse; "
                 "send the others when the hourly job has billed these",
             )

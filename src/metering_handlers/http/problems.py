@@ -7,36 +7,25 @@ from http import HTTPStatus
 
 from aws_lambda_powertools.event_handler import Response
 
+from metering_handlers.contract.answers import Violation
 from metering_handlers.contract.limits import MAX_LISTED_VIOLATIONS
-from metering_handlers.contract.problem_types import PROBLEM_JSON, ProblemType, Violation
+from metering_handlers.contract.problem_types import PROBLEM_JSON, ProblemType
 
 
 @dataclass(eq=False)
 class ProblemError(Exception):
-    """An error response.
-
-    Parameters
-    ----------
-    status : HTTPStatus
-        The HTTP status.
-    problem_type : ProblemType
-        The problem type.
-    detail : str
-        What was wrong and what to do, for the caller.
-    errors : Sequence[Violation]
-        The broken rules, if they are listed.
-    headers : Mapping[str, str]
-        Further response headers.
-    members : Mapping[str, int | str]
-        Further members of the problem document.
-    """
+    """An error response."""
 
     status: HTTPStatus
     problem_type: ProblemType
     detail: str
+    """What was wrong and what to do, for the caller."""
     errors: Sequence[Violation] = ()
+    """The broken rules, if they are listed."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Further response headers."""
     members: Mapping[str, int | str] = field(default_factory=dict)
+    """Further members of the problem document."""
 
 
 def problem_response(problem: ProblemError, request_id: str) -> Response[str]:

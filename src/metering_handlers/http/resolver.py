@@ -1,6 +1,7 @@
 """Code shared by the functions: the resolver with its error responses, and the Lambda handler around it."""
 
 import binascii
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from metering_handlers import settings
 from metering_handlers.contract.problem_types import ProblemType
 from metering_handlers.dynamodb import UnavailableError
 from metering_handlers.http.problems import ProblemError, bad_parameter, problem_response, refusal
@@ -28,6 +30,8 @@ RETRY_AFTER_SECONDS = 5
 _QUOTE_THE_ID = "Quote the request id in instance to the operator."
 
 logger = Logger()
+# Not through Powertools, which obeys AWS_LAMBDA_LOG_LEVEL: Lambda's JSON log format always sets that.
+logging.getLogger(logger.name).setLevel((settings.optional("METERING_LOG_LEVEL") or "INFO").upper())
 metrics = Metrics()
 
 LambdaHandler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -36,12 +40,8 @@ LambdaHandler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 class MeteringResolver(APIGatewayRestResolver):
     """Powertools' resolver with request validation and this API's error responses.
 
-    Parameters
-    ----------
-    query_parameters : Collection[str]
-        Query parameters of the function's route; others are refused.
-    after_failure : str
-        What to do after an unexpected error, for the caller.
+    It refuses query parameters other than ``query_parameters``; ``after_failure`` says what the caller does
+    after an unexpected error.
     """
 
     def __init__(self, query_parameters: Collection[str], *, after_failure: str = "") -> None:
@@ -51,7 +51,7 @@ class MeteringResolver(APIGatewayRestResolver):
         self.exception_handler(RequestValidationError)(self._answer_violations)
         self.exception_handler(RequestUnsupportedContentType)(self._answer_unsupported_content_type)
         self.exception_handler([UnicodeDecodeError, binascii.Error])(self._answer_undecodable_body)
-        self.exception_handler(ProblemError)(self._answer)
+        self.exception_handler(ProblemError)(self.answer)
         self.exception_handler(NotFoundError)(self._answer_not_found)
         self.exception_handler(UnavailableError)(self._answer_unavailable)
         self.exception_handler(Exception)(self._answer_unexpected)
@@ -65,7 +65,8 @@ class MeteringResolver(APIGatewayRestResolver):
         """Resolve a proxy event, with any base path and any spelling of the path."""
         return super().resolve(normalized(event), context)
 
-    def _answer(self, problem: ProblemError) -> Response[str]:
+    def answer(self, problem: ProblemError) -> Response[str]:
+        """Render a problem, and name it in the request's log line."""
         logger.append_keys(problem=problem.problem_type)
         return problem_response(problem, self.request_id)
 
@@ -78,7 +79,10 @@ class MeteringResolver(APIGatewayRestResolver):
             If the route has no such parameter (400).
         """
         unknown = [
-            name for name in self.current_event.query_string_parameters if name not in self._query_parameters
+            name
+            for name in self.current_event.query_string_parameters
+            # Those of a presigned URL (AWS IAM User Guide, "Signature Version 4 request elements").
+            if name not in self._query_parameters and not name.startswith("X-Amz-")
         ]
         if unknown:
             raise bad_parameter("unknown_parameter", "is not a known parameter; remove it", *unknown)
@@ -91,38 +95,34 @@ class MeteringResolver(APIGatewayRestResolver):
             for violation in found
         ):
             detail = "The request has no body; send a JSON object."
-            return self._answer(ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MISSING_BODY, detail))
+            return self.answer(ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MISSING_BODY, detail))
         if locations & {"query", "header"}:
             status, problem_type = HTTPStatus.BAD_REQUEST, ProblemType.INVALID_PARAMETER
         else:
             status, problem_type = HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST
-        return self._answer(refusal(found, status, problem_type))
+        return self.answer(refusal(found, status, problem_type))
 
     def _answer_unsupported_content_type(self, _: RequestUnsupportedContentType) -> Response[str]:
         detail = f"The body must be JSON: send it with Content-Type: {JSON_MEDIA_TYPE}."
-        return self._answer(
+        return self.answer(
             ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ProblemType.UNSUPPORTED_MEDIA_TYPE, detail)
         )
 
     def _answer_undecodable_body(self, _: UnicodeDecodeError | binascii.Error) -> Response[str]:
-        return self._answer(
-            ProblemError(
-                HTTPStatus.BAD_REQUEST,
-                ProblemType.MALFORMED_JSON,
-                "The body is not UTF-8 text; send JSON in UTF-8.",
-            )
-        )
+        detail = "The body is not UTF-8 text; send JSON in UTF-8."
+        return self.answer(ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail))
 
     def _answer_not_found(self, _: NotFoundError) -> Response[str]:
         detail = "The API has no such path; correct it."
-        return self._answer(ProblemError(HTTPStatus.NOT_FOUND, ProblemType.NOT_FOUND, detail))
+        return self.answer(ProblemError(HTTPStatus.NOT_FOUND, ProblemType.NOT_FOUND, detail))
 
-    def _answer_unavailable(self, _: UnavailableError) -> Response[str]:
-        return self._answer(
+    def _answer_unavailable(self, error: UnavailableError) -> Response[str]:
+        logger.error("DynamoDB was not available", exc_info=error)
+        return self.answer(
             ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 ProblemType.UNAVAILABLE,
-                "The metering table did not answer in time. Try again.",
+                "A table did not answer in time; nothing was written. Try again.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         )
@@ -131,19 +131,11 @@ class MeteringResolver(APIGatewayRestResolver):
         logger.exception("Unexpected error", exc_info=error)
         sentences = ["Something went wrong on our side.", self._after_failure, _QUOTE_THE_ID]
         detail = " ".join(filter(None, sentences))
-        return self._answer(
-            ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, ProblemType.INTERNAL_ERROR, detail)
-        )
+        return self.answer(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, ProblemType.INTERNAL_ERROR, detail))
 
 
 def lambda_handler_of(app: MeteringResolver) -> LambdaHandler:
-    """Create a function's Lambda handler: correlation id, metrics, and one log line for each request.
-
-    Parameters
-    ----------
-    app : MeteringResolver
-        Resolver with the function's route.
-    """
+    """Create a function's Lambda handler: correlation id, metrics, and one log line for each request."""
 
     @logger.inject_lambda_context(clear_state=True)
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

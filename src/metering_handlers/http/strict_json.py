@@ -8,27 +8,20 @@ from metering_handlers.http.problems import ProblemError
 
 
 def load_json_object(text: str) -> dict[str, object]:
-    """Parse a body strictly: a JSON object, without NaN and without duplicate members.
-
-    Raises
-    ------
-    ProblemError
-        If the text is not JSON (400), or not a JSON object (422).
-    """
+    """Parse a body; raise what to answer if it is not JSON (400), or not a JSON object (422)."""
     try:
+        # A byte order mark may be ignored (RFC 8259, section 8.1); spreadsheets' exports begin with one.
         document: object = json.loads(
-            text, object_pairs_hook=_unique_members, parse_constant=_refuse_constant
+            text.removeprefix("\ufeff"), object_pairs_hook=_unique_members, parse_constant=_refuse_constant
         )
     except json.JSONDecodeError as error:
-        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail) from error
+        place = f"line {error.lineno}, column {error.colno}"
+        raise _malformed(f"The body is not JSON: {error.msg} at {place}.") from error
     except RecursionError as error:
-        detail = "The body is nested too deeply; see the README for its form."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail) from error
+        raise _malformed("The body is nested too deeply; see the README for its form.") from error
     except ValueError as error:
         # Python refuses to read integers of more than 4,300 digits.
-        detail = "The body has a number with too many digits."
-        raise ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail) from error
+        raise _malformed("The body has a number with too many digits.") from error
     if not isinstance(document, dict):
         detail = "The body must be a JSON object, { … }, not another JSON value."
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST, detail)
@@ -41,17 +34,13 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST,
-            ProblemType.MALFORMED_JSON,
-            f"A JSON object in the body has the member {twice[:255]!r} twice.",
-        )
+        raise _malformed(f"A JSON object in the body has the member {twice[:255]!r} twice.")
     return members
 
 
 def _refuse_constant(name: str) -> None:
-    raise ProblemError(
-        HTTPStatus.BAD_REQUEST,
-        ProblemType.MALFORMED_JSON,
-        f"The body is not JSON: {name} is not a JSON number.",
-    )
+    raise _malformed(f"The body is not JSON: {name} is not a JSON number.")
+
+
+def _malformed(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail)

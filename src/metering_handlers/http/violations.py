@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NotRequired, TypedDict
 
-from metering_handlers.contract.problem_types import Violation
+from metering_handlers.contract.answers import Violation
 
 _MAX_POINTER_TOKEN_LENGTH = 255
 """Characters of a member's name shown in a pointer: an unknown name can be megabytes long."""
@@ -15,6 +15,7 @@ class ErrorLine(TypedDict):
     type: str
     loc: tuple[str | int, ...]
     msg: str
+    input: NotRequired[object]
     ctx: NotRequired[Mapping[str, object]]
 
 
@@ -47,23 +48,18 @@ _RULES: Mapping[str, tuple[str, str]] = {
 
 
 def violations(lines: Iterable[ErrorLine]) -> list[Violation]:
-    """Translate pydantic's errors for the caller.
+    """Translate pydantic's errors for the caller, in their order.
 
-    Parameters
-    ----------
-    lines : Iterable[ErrorLine]
-        Error lines whose ``loc`` begins with the part of the request: body, path, query or header.
-
-    Returns
-    -------
-    list[Violation]
-        One for each line, in the same order; ``pointer`` is a JSON pointer (RFC 6901) into that part.
+    A ``loc`` begins with the part of the request (body, path, query or header); ``pointer`` is a JSON pointer
+    (RFC 6901) into that part.
     """
     found: list[Violation] = []
     for line in lines:
         location, *path = line["loc"]
         tokens = [f"/{_pointer_token(part)}" for part in path]
-        if line["type"] in _RULES:
+        if location == "query" and isinstance(line.get("input"), list):
+            code, detail = "repeated", "must be given once"
+        elif line["type"] in _RULES:
             code, template = _RULES[line["type"]]
             # "list" is the pointer to the list that contains the entry.
             context = {"list": "".join(tokens[:-2]), **(line.get("ctx") or {})}

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metering_handlers.contract.row_ids import length_prefixed
+from metering_handlers.contract.row_ids import entry_row_id, length_prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,42 +19,42 @@ DIGEST_VERSION = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CanonicalEntry:
-    """Usage of one customer: an entry with a ``transaction_id``, or the sum of all without.
-
-    Attributes
-    ----------
-    quantities : Mapping[str, int]
-        By dimension, sorted by its name.
-    sent : int
-        Entries of the request that it stands for.
-    """
+    """Usage of one customer: an entry with a ``transaction_id``, or the sum of all without."""
 
     customer: str
-    transaction_id: str | None
+    transaction_id: str
+    """Empty for the sum of all entries without."""
     quantities: Mapping[str, int]
+    """By dimension, sorted by its name."""
     sent: int
+    """Entries of the request that it stands for."""
+
+    @property
+    def row_id(self) -> str:
+        """Id of its row in the idempotency table, if it has a ``transaction_id``."""
+        return entry_row_id(self.customer, self.transaction_id)
 
     @property
     def digest(self) -> str:
-        """Digest of the usage alone, by which another usage under a known id is told."""
+        """Digest of the usage alone: tells whether other usage is known under the same id."""
         return hashlib.sha256(_usage_bytes(self.quantities)).hexdigest()
 
 
 def canonical_form(entries: Iterable[Entry]) -> list[CanonicalEntry]:
     """Add up each customer's entries without id; sort by customer and id, the sum without id first."""
-    sums: dict[tuple[str, str | None], dict[str, int]] = {}
-    sent: dict[tuple[str, str | None], int] = {}
+    sums: dict[tuple[str, str], dict[str, int]] = {}
+    sent: dict[tuple[str, str], int] = {}
     for entry in entries:
-        key = (entry.customerIdentifier, entry.transaction_id)
+        key = (entry.customerIdentifier, entry.transaction_id or "")
         quantities = sums.setdefault(key, {})
         sent[key] = sent.get(key, 0) + 1
         for used in entry.metered_dimensions:
             quantities[used.dimension_name] = quantities.get(used.dimension_name, 0) + used.dimension_value
     return [
-        CanonicalEntry(customer, transaction_id, dict(sorted(sums[key].items())), sent[key])
-        # An id is never empty.
-        for key in sorted(sums, key=lambda key: (key[0], key[1] or ""))
-        for customer, transaction_id in [key]
+        CanonicalEntry(
+            customer, transaction_id, dict(sorted(quantities.items())), sent[customer, transaction_id]
+        )
+        for (customer, transaction_id), quantities in sorted(sums.items())
     ]
 
 
@@ -76,9 +76,14 @@ def request_digest(entries: Sequence[CanonicalEntry]) -> str:
     """
     digest = hashlib.sha256()
     for entry in entries:
-        digest.update(length_prefixed(entry.customer, entry.transaction_id or ""))
+        digest.update(length_prefixed(entry.customer, entry.transaction_id))
         digest.update(_usage_bytes(entry.quantities))
     return f"{DIGEST_VERSION}:{digest.hexdigest()}"
+
+
+def digest_version(digest: str) -> str:
+    """Return the version of a request's digest; digests of two versions cannot be compared."""
+    return digest.partition(":")[0]
 
 
 def _usage_bytes(quantities: Mapping[str, int]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,22 +20,17 @@ MAX_TRANSACTION_ACTIONS = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """What a chunk has of one customer: becomes one record.
-
-    Attributes
-    ----------
-    number : int
-        How many pieces of the customer come before it.
-    """
+    """What a chunk has of one customer: becomes one record."""
 
     customer: str
     number: int
+    """How many pieces of the customer come before it."""
     entries: Sequence[CanonicalEntry]
 
     @property
     def with_id(self) -> list[CanonicalEntry]:
         """The entries that have a row of their own."""
-        return [entry for entry in self.entries if entry.transaction_id is not None]
+        return [entry for entry in self.entries if entry.transaction_id]
 
     @property
     def actions(self) -> int:
@@ -50,14 +45,9 @@ def divided(entries: Iterable[CanonicalEntry], *, has_rows: bool) -> list[Chunk]
     """Divide a request's canonical form into chunks.
 
     A customer's entries are in one chunk if they fit; if not, they begin a new one and fill as many as they
-    need. The first chunk is the one divided last, which is seldom full: the others wait for it.
-
-    Parameters
-    ----------
-    entries : Iterable[CanonicalEntry]
-        The whole request: whatever is left out later, a repeat has to divide as the first try did.
-    has_rows : bool
-        Whether each chunk has a row of its request, which is an action too.
+    need. The first chunk is the one divided last, which is seldom full: the others wait for it. ``entries``
+    are the whole request, whatever is left out later: a repeat has to divide as the first try did.
+    ``has_rows`` says whether each chunk has a row of its request, which is an action too.
     """
     capacity = MAX_TRANSACTION_ACTIONS - has_rows
     chunks: list[Chunk] = []
@@ -76,8 +66,7 @@ def divided(entries: Iterable[CanonicalEntry], *, has_rows: bool) -> list[Chunk]
 def _pieces(customer: str, entries: Sequence[CanonicalEntry], capacity: int) -> Iterable[Piece]:
     """Cut a customer's entries into pieces of one record and at most ``capacity - 1`` entries' rows."""
     # The entry without id, which comes first, needs no row.
-    first_size = capacity - 1 + (entries[0].transaction_id is None)
+    first_size = capacity - 1 + (not entries[0].transaction_id)
     starts = [0, *range(first_size, len(entries), capacity - 1)]
-    for number, start in enumerate(starts):
-        end = starts[number + 1] if number + 1 < len(starts) else len(entries)
+    for number, (start, end) in enumerate(pairwise([*starts, len(entries)])):
         yield Piece(customer, number, entries[start:end])

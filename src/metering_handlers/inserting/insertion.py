@@ -1,10 +1,10 @@
 """Code shared by both insert functions: check what the deployment allows, store the entries, and answer."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
@@ -14,25 +14,22 @@ from pydantic_core import PydanticCustomError
 
 from metering_handlers import dynamodb, settings
 from metering_handlers.contract.answers import DryRun, Inserted
-from metering_handlers.contract.identifiers import IdempotencyKey
+from metering_handlers.contract.identifiers import IdempotencyKey, IdentifierKind
 from metering_handlers.contract.problem_types import SAFE_REPEAT, SEE_STORED, ProblemType
 from metering_handlers.contract.requests import Entry, broken_rules
 from metering_handlers.http.problems import ProblemError, refusal
 from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
 from metering_handlers.http.resolver import RETRY_AFTER_SECONDS, MeteringResolver, logger, metrics
+from metering_handlers.inserting import known_dimensions, writer
 from metering_handlers.inserting.canonical_form import canonical_form
-from metering_handlers.inserting.known_dimensions import unknown_dimensions
-from metering_handlers.inserting.writer import (
-    WRITE_PARALLELISM,
-    IncompleteWriteError,
+from metering_handlers.inserting.deployment_rules import DeploymentRules
+from metering_handlers.inserting.request_state import (
     InsertRequest,
     KeyConflictError,
     KeyReusedError,
-    Writer,
-    Written,
+    Tables,
 )
-
-T = TypeVar("T")
+from metering_handlers.inserting.subscribers import Subscribers
 
 RETURN_REPRESENTATION = "return=representation"
 
@@ -68,18 +65,38 @@ DryRunQuery = Annotated[
     Query(description="Check everything and tell what would be written now; write and remember nothing."),
 ]
 
-writer = Writer(
-    client=dynamodb.connect(max_connections=WRITE_PARALLELISM),
+tables = Tables(
+    client=dynamodb.connect(max_connections=writer.WRITE_PARALLELISM),
     metering_table=settings.required("METERING_TABLE_NAME"),
     idempotency_table=settings.required("IDEMPOTENCY_TABLE_NAME"),
     idempotency_hours=settings.required_int("IDEMPOTENCY_HOURS"),
     transaction_id_days=settings.required_int("TRANSACTION_ID_DAYS"),
 )
+_subscribers_table = settings.optional("SUBSCRIBERS_TABLE_NAME")
+rules = DeploymentRules(
+    dimensions=known_dimensions.load(known_dimensions.FILE),
+    identifier_kinds=settings.choices("CUSTOMER_IDENTIFIERS", IdentifierKind),
+    subscribers=Subscribers(tables.client, _subscribers_table) if _subscribers_table else None,
+)
 
 
 def insert_resolver() -> MeteringResolver:
-    """Create the resolver of an insert function."""
-    return MeteringResolver(query_parameters={"dry_run"}, after_failure=SAFE_REPEAT)
+    """Create the resolver of an insert function, which also answers for keys that cannot be used."""
+    app = MeteringResolver(query_parameters={"dry_run"}, after_failure=SAFE_REPEAT)
+
+    def answer_reused(_: KeyReusedError) -> Response[str]:
+        detail = f"This Idempotency-Key belongs to other entries; nothing was written now. {SEE_STORED}"
+        return app.answer(
+            ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.IDEMPOTENCY_KEY_REUSED, detail)
+        )
+
+    def answer_conflict(error: KeyConflictError) -> Response[str]:
+        detail = f"The request cannot be completed under this Idempotency-Key: {error}. {SEE_STORED}"
+        return app.answer(ProblemError(HTTPStatus.CONFLICT, ProblemType.IDEMPOTENCY_KEY_CONFLICT, detail))
+
+    app.exception_handler(KeyReusedError)(answer_reused)
+    app.exception_handler(KeyConflictError)(answer_conflict)
+    return app
 
 
 def insert(  # noqa: PLR0913 - what an insert consists of
@@ -93,27 +110,16 @@ def insert(  # noqa: PLR0913 - what an insert consists of
 ) -> Response[str]:
     """Store the entries, and return the response to the current request of ``app``.
 
-    Parameters
-    ----------
-    app : MeteringResolver
-        Resolver that handles the request.
-    entries : Sequence[Entry]
-        The valid entries, in the order they were sent.
-    at : str
-        JSON pointer of an entry in the body, with ``{index}`` for its index.
-    idempotency_key : str | None
-        The ``Idempotency-Key`` header. Without one, the request id is the key, so that a caller can resume a
-        partially completed request; a request whose entries all have ids needs none.
-    prefer : str | None
-        The ``Prefer`` header.
-    dry_run : bool
-        Whether to write nothing.
+    ``at`` is the JSON pointer of an entry in the body, with ``{index}`` for its index. Without an idempotency
+    key, the request id is the key, so that a caller can resume a partially completed request; a request whose
+    entries all have ids needs none.
 
     Raises
     ------
     ProblemError
-        If the request breaks a rule or its key cannot be used (400, 409, 422), or not all of it could be
-        written in time (503).
+        If the request breaks a rule (400, 422), or not all of it could be written in time (503).
+    KeyReusedError, KeyConflictError
+        If its key cannot be used.
     """
     app.refuse_unknown_parameters()
     has_ids = all(entry.transaction_id is not None for entry in entries)
@@ -124,22 +130,52 @@ def insert(  # noqa: PLR0913 - what an insert consists of
         time_ms=app.current_event.request_context.request_time_epoch,
         remaining_ms=app.lambda_context.get_remaining_time_in_millis,
     )
-    broken = [*broken_rules(entries, at)]
-    unknown = [*unknown_dimensions(entries, at)]
-    # A half-written request is completed, whatever the deployment allows by now.
-    if broken or (unknown and not (idempotency_key and _answered_by_key(writer.is_under_way, request))):
-        raise refusal(broken + unknown)
+    logger.append_keys(
+        **({"idempotency_key": idempotency_key} if idempotency_key else {}),
+        **({} if at else {"customer": entries[0].customerIdentifier}),
+        **({"dry_run": True} if dry_run else {}),
+        quantity=sum(sum(entry.quantities.values()) for entry in request.entries),
+    )
+    _check(entries, at, request, may_be_half_written=bool(idempotency_key))
     if dry_run:
         return _previewed(request)
     try:
-        written = _answered_by_key(writer.write, request)
-    except IncompleteWriteError as error:
+        written = writer.write(tables, request)
+    except writer.IncompleteWriteError as error:
         _report(error.written)
         metrics.add_metric("IncompleteRequests", MetricUnit.Count, 1)
         raise _incomplete(
             error.written, len(entries), request, is_safe_as_sent=bool(idempotency_key or has_ids)
         ) from error
     _report(written)
+    return _stored(written, prefer)
+
+
+def _check(entries: Sequence[Entry], at: str, request: InsertRequest, *, may_be_half_written: bool) -> None:
+    """Refuse what breaks a rule; what the deployment accepts by now does not stop a half-written request."""
+
+    def is_resumed() -> bool:
+        return may_be_half_written and writer.is_under_way(tables, request)
+
+    broken = [*broken_rules(entries, at)]
+    try:
+        unaccepted = rules.broken(entries, at, request.time_ms, request.remaining_ms)
+    except dynamodb.UnavailableError:
+        if not broken and not is_resumed():
+            raise
+        unaccepted = []
+    if broken or (unaccepted and not is_resumed()):
+        raise refusal(broken + unaccepted)
+
+
+def _previewed(request: InsertRequest) -> Response[str]:
+    preview = writer.preview(tables, request)
+    answer = DryRun(dry_run=True, records=preview.records, duplicates=preview.duplicates)
+    return Response(200, JSON_MEDIA_TYPE, json.dumps(answer))
+
+
+def _stored(written: writer.Written, prefer: str | None) -> Response[str]:
+    """Create the answer to a request of which everything is stored."""
     logger.append_keys(replayed=written.replayed)
     headers = {}
     answer = Inserted()
@@ -154,37 +190,13 @@ def insert(  # noqa: PLR0913 - what an insert consists of
     return Response(200, JSON_MEDIA_TYPE, json.dumps(answer), headers=headers)
 
 
-def _previewed(request: InsertRequest) -> Response[str]:
-    preview = _answered_by_key(writer.preview, request)
-    answer = DryRun(dry_run=True, records=preview.records, duplicates=preview.duplicates)
-    return Response(200, JSON_MEDIA_TYPE, json.dumps(answer))
-
-
-def _answered_by_key(do: Callable[[InsertRequest], T], request: InsertRequest) -> T:
-    """Call the writer; answer a key that cannot be used for the request."""
-    try:
-        return do(request)
-    except KeyReusedError as error:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            ProblemType.IDEMPOTENCY_KEY_REUSED,
-            f"This Idempotency-Key belongs to other entries; nothing was written now. {SEE_STORED}",
-        ) from error
-    except KeyConflictError as error:
-        raise ProblemError(
-            HTTPStatus.CONFLICT,
-            ProblemType.IDEMPOTENCY_KEY_CONFLICT,
-            f"The request cannot be completed under this Idempotency-Key: {error}. {SEE_STORED}",
-        ) from error
-
-
 def _incomplete(
-    written: Written, sent: int, request: InsertRequest, *, is_safe_as_sent: bool
+    written: writer.Written, sent: int, request: InsertRequest, *, is_safe_as_sent: bool
 ) -> ProblemError:
     """Create the answer to a request for which the time was not enough."""
     members: dict[str, int | str] = {"inserted": written.entries}
     if written.resume_until is None:
-        until = f"within {writer.idempotency_hours} hours of the first time that it was sent"
+        until = f"within {tables.idempotency_hours} hours of the first time that it was sent"
     else:
         resume_until = datetime.fromtimestamp(written.resume_until, UTC).isoformat().replace("+00:00", "Z")
         members["resume_until"] = resume_until
@@ -205,7 +217,7 @@ def _incomplete(
     )
 
 
-def _report(written: Written) -> None:
+def _report(written: writer.Written) -> None:
     """Add the outcome to the request's log line and to the metrics."""
     logger.append_keys(
         entries=written.entries,

@@ -7,11 +7,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metering_handlers.contract.problem_types import Violation
+from metering_handlers.contract.requests import body_violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from metering_handlers.contract.answers import Violation
     from metering_handlers.contract.requests import Entry
 
 FILE = Path(__file__).with_name("dimensions.json")
@@ -27,32 +28,25 @@ def load(file: Path) -> frozenset[str] | None:
     return frozenset(json.loads(file.read_bytes())) if file.exists() else None
 
 
-KNOWN_DIMENSIONS = load(FILE)
-
-
-def unknown_dimensions(entries: Sequence[Entry], at: str) -> Iterator[Violation]:
+def unknown_dimensions(
+    known: frozenset[str] | None, entries: Sequence[Entry], at: str
+) -> Iterator[Violation]:
     """Yield the names that the product does not have: a single one makes AWS refuse a customer's whole hour.
 
-    Parameters
-    ----------
-    entries : Sequence[Entry]
-        The entries of one request.
-    at : str
-        JSON pointer of an entry in the body, with ``{index}`` for its index.
+    ``at`` is the JSON pointer of an entry in the body, with ``{index}`` for its index.
     """
-    if KNOWN_DIMENSIONS is None:
+    if known is None:
         return
-    suggestions = Suggestions(KNOWN_DIMENSIONS)
+    suggestions = Suggestions(known)
     for index, entry in enumerate(entries):
         for position, used in enumerate(entry.metered_dimensions):
-            if used.dimension_name not in KNOWN_DIMENSIONS:
+            if used.dimension_name not in known:
                 nearest = suggestions.nearest(used.dimension_name)
                 hint = f"; did you mean {nearest}?" if nearest else ""
-                yield Violation(
-                    location="body",
-                    pointer=f"{at.format(index=index)}/metered_dimensions/{position}/dimension_name",
-                    code="unknown_dimension",
-                    detail=f"is not a dimension of the product{hint}",
+                yield body_violation(
+                    f"{at.format(index=index)}/metered_dimensions/{position}/dimension_name",
+                    "unknown_dimension",
+                    f"is not a dimension of the product{hint}",
                 )
 
 
@@ -60,11 +54,6 @@ class Suggestions:
     """Suggests known names for the unknown names in a request.
 
     Looked up for the first few names only: each takes milliseconds, and a request can have 250,000.
-
-    Parameters
-    ----------
-    known : frozenset[str]
-        The known names.
     """
 
     def __init__(self, known: frozenset[str]) -> None:

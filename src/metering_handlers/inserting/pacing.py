@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, random_backoff_ms
+from metering_handlers.dynamodb import random_backoff_ms, spare_ms
 from metering_handlers.inserting.records import write_units
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ class Pace:
 
     A cancelled transaction consumes capacity too, so retrying too early wastes what the retry waits for. Once
     throttled, a request writes one chunk at a time, at the rate of one partition, and adds a random backoff
-    as long as it keeps being throttled.
-
-    Parameters
-    ----------
-    remaining_ms : Callable[[], int]
-        Returns the function's remaining time, in ms.
+    as long as it keeps being throttled. ``remaining_ms`` returns the function's remaining time.
     """
 
     def __init__(self, remaining_ms: Callable[[], int]) -> None:
@@ -53,7 +48,7 @@ class Pace:
 
     def sleep(self, delay_ms: float) -> None:
         """Wait, but not beyond the time in which one more attempt can be made."""
-        time.sleep(min(delay_ms, max(0, self._remaining_ms() - ATTEMPT_BUDGET_MS)) / 1000)
+        time.sleep(min(delay_ms, max(0, spare_ms(self._remaining_ms))) / 1000)
 
     def _await_capacity(self, progress: Progress) -> None:
         """Wait until the busiest partition has capacity for this chunk and for those before it."""
@@ -73,5 +68,8 @@ def _partition_seconds(progress: Progress) -> float:
     index, at one unit per KB. A transaction that is rejected because of the index consumes nothing of it, so
     requests run a quarter faster than its rate, which uses the burst capacity saved while they waited.
     """
-    units = [write_units(progress.quantities(piece)) for piece in progress.chunk]
+    units = [
+        write_units({name for entry in progress.to_write(piece) for name in entry.quantities})
+        for piece in progress.chunk
+    ]
     return max(sum(units) / 1.25, *(2 * each for each in units)) / PARTITION_WRITE_UNITS

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from metering_handlers.contract.answers import Duplicate, RecordKey
-from metering_handlers.inserting.canonical_form import added_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,46 +20,29 @@ _BIAS_MS = 1 << 37
 
 
 class Known(NamedTuple):
-    """What is known of an entry that is left out.
-
-    Attributes
-    ----------
-    create_timestamp : int
-        Of the record that holds it, in ms since the epoch.
-    differs : bool
-        Whether it was stored with other usage.
-    """
+    """What is known of an entry that is left out."""
 
     create_timestamp: int
+    """Of the record that holds it, in ms since the epoch."""
     differs: bool
+    """Whether it was stored with other usage."""
 
 
 @dataclass(eq=False)
 class Progress:
-    """The progress of one chunk of a request.
-
-    Attributes
-    ----------
-    slots : dict[Piece, int]
-        ``create_timestamp`` of each piece's record, in ms since the epoch, whether or not it is written yet.
-    known : dict[CanonicalEntry, Known]
-        Entries that other requests have stored, and that are left out.
-    stored : set[CanonicalEntry]
-        Entries that this request turned out to have stored, by an attempt whose answer was lost.
-    """
+    """The progress of one chunk of a request."""
 
     chunk: Chunk
     slots: dict[Piece, int]
+    """``create_timestamp`` of each piece's record, in ms since the epoch, written or not."""
     known: dict[CanonicalEntry, Known] = field(default_factory=dict)
+    """Entries that other requests have stored, and that are left out."""
     stored: set[CanonicalEntry] = field(default_factory=set)
+    """Entries that this request turned out to have stored, by an attempt whose answer was lost."""
 
     def to_write(self, piece: Piece) -> list[CanonicalEntry]:
         """Return the entries of a piece that are not in the table."""
         return [entry for entry in piece.entries if entry not in self.known and entry not in self.stored]
-
-    def quantities(self, piece: Piece) -> Mapping[str, int]:
-        """Return the usage of a piece's record."""
-        return added_up(self.to_write(piece))
 
     def note(self, rows: Mapping[CanonicalEntry, EntryRow], request_id: str) -> None:
         """Note entries whose rows exist: an entry is no duplicate if this same request wrote its row."""
@@ -95,14 +77,12 @@ class Progress:
     def duplicates(self) -> Iterator[Duplicate]:
         """The entries that were left out."""
         for entry, known in self.known.items():
-            # Only an entry with an id can be known.
-            if entry.transaction_id is not None:
-                yield Duplicate(
-                    customerIdentifier=entry.customer,
-                    transaction_id=entry.transaction_id,
-                    create_timestamp=known.create_timestamp,
-                    differs=known.differs,
-                )
+            yield Duplicate(
+                customerIdentifier=entry.customer,
+                transaction_id=entry.transaction_id,
+                create_timestamp=known.create_timestamp,
+                differs=known.differs,
+            )
 
     def to_bytes(self, request_time: int) -> bytes:
         """Encode the result: 5 bytes for each record and each entry with an id, which keeps a row below 1 KB.

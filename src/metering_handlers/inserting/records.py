@@ -34,18 +34,7 @@ def put_record(
 ) -> PutTypeDef:
     """Create the action that puts a new, pending record; it fails rather than overwrite one.
 
-    Parameters
-    ----------
-    table_name : str
-        The metering table.
-    customer : str
-        Partition key.
-    create_timestamp : int
-        Sort key, in ms since the epoch.
-    quantities : Mapping[str, int]
-        By dimension.
-    request_id : str
-        Stored for tracing; the hourly job ignores it.
+    ``create_timestamp`` is in ms since the epoch; ``request_id`` is for tracing: the job ignores it.
     """
     return {
         "TableName": table_name,

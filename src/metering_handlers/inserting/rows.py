@@ -7,7 +7,6 @@ time to live deletes it a day after that.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -24,47 +23,36 @@ from metering_handlers.contract.attributes import (
     ROW_ID,
 )
 from metering_handlers.contract.row_ids import request_row_id
-from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, UnavailableError, random_backoff_ms, repeat_read
-from metering_handlers.inserting.division import DIVISION_VERSION
+from metering_handlers.dynamodb import read_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, KeysAndAttributesTypeDef, PutTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, PutTypeDef
 
-    Item = Mapping[str, AttributeValueTypeDef]
+    from metering_handlers.dynamodb import Item
 
 GRACE_SECONDS = 3_600
 """Seconds for which a row counts longer than is promised."""
-_MAX_READ_KEYS = 100
-"""Keys in one BatchGetItem call (Amazon DynamoDB API reference)."""
 _TIDY_UP_SECONDS = 86_400
 """Seconds from a row's expiry to its deletion: time to live never decides what counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """The row of an entry: says in which record it is.
-
-    Attributes
-    ----------
-    digest : str
-        Of the entry's usage.
-    create_timestamp : int
-        Sort key of the record, in ms since the epoch.
-    request_id : str
-        Id of the request that wrote it.
-    expires_at : int
-        Seconds since the epoch.
-    """
+    """The row of an entry: says in which record it is."""
 
     row_id: str
     customer: str
     digest: str
+    """Of the entry's usage."""
     create_timestamp: int
+    """Of the record, in ms since the epoch."""
     request_id: str
+    """Id of the request that wrote it."""
     expires_at: int
+    """Seconds since the epoch."""
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
@@ -95,39 +83,23 @@ class EntryRow:
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """The row of one chunk of a request: holds what a repeat needs to answer as the first did.
-
-    Attributes
-    ----------
-    chunk : int
-        Number of the chunk within its request, from 0.
-    digest : str
-        Of the whole request.
-    request_time : int
-        Time of the request that wrote it, in ms since the epoch.
-    result : bytes
-        What became of each record and entry; see :meth:`Progress.to_bytes`.
-    request_id : str
-        Id of the request that wrote it.
-    expires_at : int
-        Seconds since the epoch; all rows of one use of a key have the same.
-    division : int
-        Version of the division into chunks.
-    """
+    """The row of one chunk of a request: holds what a repeat needs to answer as the first did."""
 
     key: str
     chunk: int
+    """Number of the chunk within its request, from 0."""
     digest: str
+    """Of the whole request."""
+    division: int
+    """Version of the division into chunks."""
     request_time: int
+    """Time of the request that wrote it, in ms since the epoch."""
     result: bytes
+    """What became of each record and entry; see :meth:`Progress.to_bytes`."""
     request_id: str
+    """Id of the request that wrote it."""
     expires_at: int
-    division: int = DIVISION_VERSION
-
-    @property
-    def digest_version(self) -> int:
-        """Version of the digest, which another release may make otherwise."""
-        return int(self.digest.partition(":")[0])
+    """Seconds since the epoch; all rows of one use of a key have the same."""
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
@@ -137,11 +109,11 @@ class RequestRow:
             key=key,
             chunk=int(chunk),
             digest=item[DIGEST]["S"],
+            division=int(item[DIVISION]["N"]),
             request_time=int(item[REQUEST_TIME]["N"]),
             result=item[RESULT]["B"],
             request_id=item[REQUEST_ID]["S"],
             expires_at=int(item[EXPIRES_AT]["N"]),
-            division=int(item[DIVISION]["N"]),
         )
 
     def put(self, table_name: str, expired_before: int) -> PutTypeDef:
@@ -186,25 +158,5 @@ def _put(
 def read_rows(
     client: DynamoDBClient, table_name: str, row_ids: Sequence[str], remaining_ms: Callable[[], int]
 ) -> dict[str, Item]:
-    """Read rows, strongly consistent; those that do not exist are left out.
-
-    Raises
-    ------
-    UnavailableError
-        If DynamoDB did not return all of them in time.
-    """
-    found: dict[str, Item] = {}
-    attempt = 0
-    left: list[Mapping[str, AttributeValueTypeDef]] = [{ROW_ID: {"S": row_id}} for row_id in row_ids]
-    while left:
-        if remaining_ms() < ATTEMPT_BUDGET_MS:
-            raise UnavailableError
-        keys, left = left[:_MAX_READ_KEYS], left[_MAX_READ_KEYS:]
-        request: dict[str, KeysAndAttributesTypeDef] = {table_name: {"Keys": keys, "ConsistentRead": True}}
-        answer = repeat_read(lambda: client.batch_get_item(RequestItems=request), remaining_ms)  # noqa: B023 - called at once
-        found.update((item[ROW_ID]["S"], item) for item in answer["Responses"].get(table_name, ()))
-        if unprocessed := answer.get("UnprocessedKeys", {}).get(table_name):
-            left += unprocessed["Keys"]
-            attempt += 1
-            time.sleep(random_backoff_ms(attempt) / 1000)
-    return found
+    """Read rows by their ids, strongly consistent: see :func:`read_items`."""
+    return read_items(client, table_name, ROW_ID, row_ids, remaining_ms)

@@ -36,19 +36,14 @@ class _Position(BaseModel):
     after: Annotated[str, AfterValidator(_check_number)]
 
 
-def encode(customer_identifier: str, kind: SortOrder | GroupBy, after_timestamp: str) -> str:
-    """Create the token of the page after the record with that timestamp.
+def encode(customer_identifier: str, kind: SortOrder | GroupBy, after: str | None) -> str | None:
+    """Create the token of the page after the record with that sort key; None if there is no such page.
 
-    Parameters
-    ----------
-    customer_identifier : str
-        The customer.
-    kind : SortOrder | GroupBy
-        Order of the records, or what totals are grouped by: a token continues only the same.
-    after_timestamp : str
-        Sort key of the last record read.
+    ``kind`` is the order of the records, or what totals are grouped by: a token continues only the same.
     """
-    position = _Position(customer=customer_identifier, kind=kind.value, after=after_timestamp)
+    if after is None:
+        return None
+    position = _Position(customer=customer_identifier, kind=kind.value, after=after)
     return base64.urlsafe_b64encode(position.model_dump_json().encode()).decode().rstrip("=")
 
 

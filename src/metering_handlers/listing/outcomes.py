@@ -52,54 +52,38 @@ _SAFE_DEPTH = 100
 
 
 class DimensionOutcome(NamedTuple):
-    """Outcome of one dimension of a record.
-
-    Attributes
-    ----------
-    dimension : Json
-        The dimension's API identifier; a string unless inserted otherwise by hand.
-    value : Json
-        The quantity; an int unless inserted otherwise by hand.
-    status : RecordStatus
-        ``metered`` if it was billed.
-    reason : str | None
-        Of a failure only: BatchMeterUsage's status of the dimension (``CustomerNotSubscribed``,
-        ``DuplicateRecord``), an exception's code or name, `UNPROCESSED` or `UNKNOWN`.
-    """
+    """Outcome of one dimension of a record."""
 
     dimension: Json
+    """The dimension's API identifier; a string unless inserted otherwise by hand."""
     value: Json
+    """The quantity; an int unless inserted otherwise by hand."""
     status: RecordStatus
+    """``metered`` if it was billed."""
     reason: str | None
+    """Of a failure only: BatchMeterUsage's status of the dimension (``CustomerNotSubscribed``,
+    ``DuplicateRecord``), an exception's code or name, `UNPROCESSED` or `UNKNOWN`."""
+
+    @property
+    def name(self) -> str | None:
+        """The dimension; None if it is not a string."""
+        return self.dimension if isinstance(self.dimension, str) else None
 
 
 class Outcome(NamedTuple):
-    """Outcome of one record.
-
-    Attributes
-    ----------
-    status : RecordStatus
-        ``failed`` if any of its dimensions is.
-    dimensions : Sequence[DimensionOutcome]
-        In their stored order.
-    metering_response : Json
-        The stored response, parsed, also where it is JSON within JSON; text that is not JSON is unchanged.
-        Records may share it: it must not be modified.
-    """
+    """Outcome of one record."""
 
     status: RecordStatus
+    """``failed`` if any of its dimensions is."""
     dimensions: Sequence[DimensionOutcome]
+    """In their stored order."""
     metering_response: Json
+    """The stored response, parsed, also where it is JSON within JSON; text that is not JSON is unchanged.
+    Records may share it: it must not be modified."""
 
 
 def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
-    """Determine the outcome of a record and of each of its dimensions.
-
-    Parameters
-    ----------
-    item : Mapping[str, AttributeValueTypeDef]
-        The record as DynamoDB's low-level client returns it; attributes may be missing or of another type.
-    """
+    """Determine the outcome of a record, any of whose attributes may be missing or of another type."""
     stored = item.get(METERING_RESPONSE)
     if not stored:
         answer = _NO_ANSWER
@@ -126,20 +110,7 @@ def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
 
 
 class _Answer:
-    """The response of BatchMeterUsage that the hourly job stored.
-
-    Parameters
-    ----------
-    content : Json
-        The parsed response.
-
-    Attributes
-    ----------
-    of_dimensions : dict[str, Verdict]
-        Verdicts of the dimensions in the response.
-    of_others : Verdict
-        Verdict of all other dimensions: the reason is an exception's, if the job stored one.
-    """
+    """The response of BatchMeterUsage that the hourly job stored, parsed."""
 
     __slots__ = ("content", "of_dimensions", "of_others")
 
@@ -147,6 +118,7 @@ class _Answer:
         self.content = content
         self.of_dimensions: dict[str, Verdict] = {}
         self.of_others = _UNKNOWN
+        """Verdict of dimensions that are not named: the reason is an exception's, if the job stored one."""
         if not isinstance(content, dict):
             return
         results, unprocessed = content.get("Results"), content.get("UnprocessedRecords")

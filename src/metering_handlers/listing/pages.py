@@ -6,55 +6,36 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from metering_handlers.contract.attributes import (
-    CREATE_TIMESTAMP,
-    CUSTOMER_IDENTIFIER,
-    DIMENSION,
-    DIMENSION_USAGE,
-    METERING_RESPONSE,
-    REQUEST_ID,
-    VALUE,
-)
+from metering_handlers.contract.attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER, REQUEST_ID
 from metering_handlers.listing.answer_size import MAX_ANSWER_BYTES, sent_bytes
-from metering_handlers.listing.attribute_values import as_json, as_number
+from metering_handlers.listing.attribute_values import as_number
 from metering_handlers.listing.outcomes import Outcome, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from metering_handlers.contract.answers import MeteringRecord, UsageOutcome
     from metering_handlers.contract.queries import RecordStatus
-    from metering_handlers.listing.attribute_values import Json
     from metering_handlers.listing.outcomes import DimensionOutcome
     from metering_handlers.listing.query import Batch, Item
 
 
 class Page(NamedTuple):
-    """A page of records.
-
-    Attributes
-    ----------
-    records : Sequence[bytes]
-        Records as JSON, in UTF-8.
-    last_timestamp : str | None
-        Sort key after which the next page starts; None if there is none.
-    """
+    """A page of records."""
 
     records: Sequence[bytes]
+    """Each a ``MeteringRecord`` as JSON, in UTF-8."""
     last_timestamp: str | None
+    """Sort key after which the next page starts; None if there is none."""
+
+    def to_json(self, next_token: str | None) -> str:
+        """Render a ``RecordPage`` of the records, which were rendered one by one to know the size."""
+        records = b",".join(self.records).decode()
+        return f'{{"records":[{records}],"next_token":{to_json(next_token).decode()}}}'
 
 
 def page_of(batches: Iterable[Batch], *, status: RecordStatus | None, limit: int) -> Page:
-    """Collect one page of records; it ends early if the response would become too large.
-
-    Parameters
-    ----------
-    batches : Iterable[Batch]
-        What DynamoDB holds, read as far as needed.
-    status : RecordStatus | None
-        Only records with this status.
-    limit : int
-        Maximum number of records.
-    """
+    """Collect at most ``limit`` records; the page ends early if the response would become too large."""
     records: list[bytes] = []
     size_bytes = 0
     last: str | None = None
@@ -90,27 +71,27 @@ def _rendered(item: Item, outcome: Outcome) -> tuple[bytes, int]:
     return text, size_bytes
 
 
-def _record(item: Item, outcome: Outcome) -> dict[str, Json]:
-    """Return the members of a record, with ``request_id`` only if one is stored."""
-    # A status becomes a plain string: pydantic serializes members of an enum several times slower.
-    record: dict[str, Json] = {
-        CUSTOMER_IDENTIFIER: item[CUSTOMER_IDENTIFIER]["S"],
-        CREATE_TIMESTAMP: as_number(item[CREATE_TIMESTAMP]["N"]),
-        DIMENSION_USAGE: [_usage(dimension) for dimension in outcome.dimensions],
+def _record(item: Item, outcome: Outcome) -> MeteringRecord:
+    record: MeteringRecord = {
+        "customerIdentifier": item[CUSTOMER_IDENTIFIER]["S"],
+        "create_timestamp": as_number(item[CREATE_TIMESTAMP]["N"]),
+        "dimension_usage": [_usage(dimension) for dimension in outcome.dimensions],
         "status": str(outcome.status),
-        METERING_RESPONSE: outcome.metering_response,
+        "metering_response": outcome.metering_response,
     }
-    if REQUEST_ID in item:
-        record[REQUEST_ID] = as_json(item[REQUEST_ID])
+    request_id = item.get(REQUEST_ID, {}).get("S")
+    if request_id is not None:
+        record["request_id"] = request_id
     return record
 
 
-def _usage(outcome: DimensionOutcome) -> dict[str, Json]:
-    usage: dict[str, Json] = {
-        DIMENSION: outcome.dimension,
-        VALUE: outcome.value,
-        "status": str(outcome.status),
-    }
+def _usage(outcome: DimensionOutcome) -> UsageOutcome:
+    value = outcome.value
+    # A bool is an int too.
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = None
+    # A literal: most of the time of a list is spent here and in outcome_of.
+    usage: UsageOutcome = {"dimension": outcome.name, "value": value, "status": str(outcome.status)}
     if outcome.reason is not None:
         usage["reason"] = outcome.reason
     return usage

@@ -13,7 +13,7 @@ from metering_handlers.contract.attributes import (
     METERING_PENDING,
 )
 from metering_handlers.contract.queries import RecordStatus, SortOrder
-from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS, UnavailableError, repeat_read
+from metering_handlers.dynamodb import UnavailableError, repeat_read, spare_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,33 +23,23 @@ if TYPE_CHECKING:
 
     Item = dict[str, AttributeValueTypeDef]
 
+# DynamoDB's largest number (Amazon DynamoDB Developer Guide, "Data types"): records inserted by hand may have
+# any sort key.
+_LARGEST = f"9.{'9' * 37}E+125"
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One response of DynamoDB to a query.
-
-    Attributes
-    ----------
-    items : Sequence[Item]
-        Items in query order; empty if the filter excluded all items read.
-    last_timestamp : str | None
-        Sort key after which to continue; None if there are no more items.
-    """
+    """One response of DynamoDB to a query."""
 
     items: Sequence[Item]
+    """In query order; empty if the filter excluded all items read."""
     last_timestamp: str | None
+    """Sort key after which to continue; None if there are no more items."""
 
 
 class MeteringTable:
-    """Queries of the metering table.
-
-    Parameters
-    ----------
-    name : str
-        Name of the table.
-    client : DynamoDBClient
-        Client without retries of its own: this class retries, within the function's remaining time.
-    """
+    """Queries of the metering table, with a client that does not retry: this class does."""
 
     def __init__(self, name: str, client: DynamoDBClient) -> None:
         self._name = name
@@ -61,10 +51,10 @@ class MeteringTable:
         *,
         oldest: int | None,
         newest: int | None,
-        order: SortOrder = SortOrder.ASCENDING,
-        status: RecordStatus | None = None,
-        limit: int | None = None,
-        after_timestamp: str | None = None,
+        order: SortOrder,
+        status: RecordStatus | None,
+        limit: int | None,
+        after: str | None,
         remaining_ms: Callable[[], int],
     ) -> Iterator[Batch]:
         """Read a customer's records, strongly consistent, with one call to DynamoDB for each batch.
@@ -74,22 +64,18 @@ class MeteringTable:
 
         Parameters
         ----------
-        customer_identifier : str
-            The customer.
         oldest, newest : int | None
             Only records with a ``create_timestamp`` in this range, in ms, both ends included.
-        order : SortOrder
-            By ``create_timestamp``.
         status : RecordStatus | None
             Excludes most records with another status, not all: a filter can tell pending records from others,
             not metered from failed ones (see :mod:`metering_handlers.listing.outcomes`).
         limit : int | None
             Maximum number of records in a batch; ignored with ``status``, as DynamoDB would count what
             the filter excludes.
-        after_timestamp : str | None
+        after : str | None
             Sort key after which to start.
         remaining_ms : Callable[[], int]
-            Returns the function's remaining time, in ms.
+            Returns the function's remaining time.
 
         Raises
         ------
@@ -98,15 +84,15 @@ class MeteringTable:
         botocore.exceptions.ClientError
             If DynamoDB refused for a reason that a retry does not change.
         """
-        request = self._query_request(customer_identifier, oldest, newest, order, status)
+        request = self._request(customer_identifier, oldest, newest, order, status)
         if limit is not None and status is None:
             request["Limit"] = limit
         is_first = True
-        while is_first or (after_timestamp is not None and remaining_ms() >= ATTEMPT_BUDGET_MS):
-            if after_timestamp is not None:
+        while is_first or (after is not None and spare_ms(remaining_ms) >= 0):
+            if after is not None:
                 request["ExclusiveStartKey"] = {
                     CUSTOMER_IDENTIFIER: {"S": customer_identifier},
-                    CREATE_TIMESTAMP: {"N": after_timestamp},
+                    CREATE_TIMESTAMP: {"N": after},
                 }
             try:
                 answer = repeat_read(partial(self._client.query, **request), remaining_ms)
@@ -116,10 +102,10 @@ class MeteringTable:
                 return
             is_first = False
             last_key = answer.get("LastEvaluatedKey")
-            after_timestamp = last_key[CREATE_TIMESTAMP]["N"] if last_key else None
-            yield Batch(answer["Items"], after_timestamp)
+            after = last_key[CREATE_TIMESTAMP]["N"] if last_key else None
+            yield Batch(answer["Items"], after)
 
-    def _query_request(
+    def _request(
         self,
         customer_identifier: str,
         oldest: int | None,
@@ -127,26 +113,17 @@ class MeteringTable:
         order: SortOrder,
         status: RecordStatus | None,
     ) -> QueryInputTypeDef:
-        names = {"#customer": CUSTOMER_IDENTIFIER}
-        values: dict[str, AttributeValueTypeDef] = {":customer": {"S": customer_identifier}}
-        condition = "#customer = :customer"
-        if oldest is not None:
-            values[":oldest"] = {"N": str(oldest)}
-        if newest is not None:
-            values[":newest"] = {"N": str(newest)}
-        if oldest is not None and newest is not None:
-            condition += " AND #created BETWEEN :oldest AND :newest"
-        elif oldest is not None:
-            condition += " AND #created >= :oldest"
-        elif newest is not None:
-            condition += " AND #created <= :newest"
-        if oldest is not None or newest is not None:
-            names["#created"] = CREATE_TIMESTAMP
+        names = {"#customer": CUSTOMER_IDENTIFIER, "#created": CREATE_TIMESTAMP}
+        values: dict[str, AttributeValueTypeDef] = {
+            ":customer": {"S": customer_identifier},
+            ":oldest": {"N": f"-{_LARGEST}" if oldest is None else str(oldest)},
+            ":newest": {"N": _LARGEST if newest is None else str(newest)},
+        }
         request: QueryInputTypeDef = {
             "TableName": self._name,
             "ConsistentRead": True,
             "ScanIndexForward": order is SortOrder.ASCENDING,
-            "KeyConditionExpression": condition,
+            "KeyConditionExpression": "#customer = :customer AND #created BETWEEN :oldest AND :newest",
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
         }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from tests.environment import create_tables
 
@@ -13,27 +14,22 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from metering_handlers.http.resolver import metrics
-from metering_handlers.inserting import insertion, writer
-from tests.unit.faults.engine import running_engine
-from tests.unit.faults.faults import Network
+from metering_handlers.inserting import writer
+from tests.unit.faults.engine import SUBSCRIBERS_TABLE_NAME, running_engine
+from tests.unit.faults.faults import Fault
 from tests.unit.faults.run import Run
-from tests.unit.faults.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
     from tests.unit.faults.schedules import Schedule
 
 
-class _WorkerNode(Protocol):
-    """One of xdist's worker processes, as its controller sees it."""
-
-    config: pytest.Config
-
-
-_TALLY = pytest.StashKey[Tally]()
+_TALLY = pytest.StashKey[Counter[str]]()
+"""What came about in the session, and how often; also in xdist's workers."""
 
 # Without the phase "explain", which takes minutes and says less than the schedule's log.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
@@ -58,16 +54,19 @@ def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], R
         logging.disable(logging.INFO)
         client = boto3.client("dynamodb")
         create_tables(client)
-        network = Network(insertion.writer.client, engine)
-        network.attach()
+        client.create_table(
+            TableName=SUBSCRIBERS_TABLE_NAME,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "customerIdentifier", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "customerIdentifier", "KeyType": "HASH"}],
+        )
 
         def run_schedule(schedule: Schedule) -> Run:
-            run = Run(engine, network, client, pytestconfig.stash[_TALLY])
+            run = Run(engine, client, pytestconfig.stash[_TALLY])
             run.run(schedule)
             return run
 
         yield run_schedule
-        network.detach()
         logging.disable(logging.NOTSET)
 
 
@@ -83,24 +82,29 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_TALLY] = Tally()
+    # What has to be 0, and which faults there are, shows in any case.
+    config.stash[_TALLY] = Counter(
+        {"lost": 0, "doubled": 0, **{f"fault: {fault.value}": 0 for fault in Fault}}
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # Only xdist's workers have this.
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["tally"] = session.config.stash[_TALLY].as_counts()
+        tally = session.config.stash[_TALLY]
+        output["tally"] = dict(tally)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: _WorkerNode) -> None:
+def pytest_testnodedown(node: WorkerController) -> None:
     # A worker that crashed has left nothing.
     if (output := getattr(node, "workeroutput", None)) is not None:
-        node.config.stash[_TALLY].add(output["tally"])
+        node.config.stash[_TALLY].update(output["tally"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     tally = config.stash[_TALLY]
-    if tally.schedules:
+    if tally["schedules"]:
         terminalreporter.section("injected faults")
-        terminalreporter.write(tally.report())
+        for name, count in sorted(tally.items()):
+            terminalreporter.write_line(f"{count:>10,}  {name}")

@@ -11,12 +11,11 @@ from metering_handlers.contract.limits import MAX_TIMESTAMP
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from tests.unit.faults.engine import Put
     from tests.unit.faults.schedules import Deployment, Unit
-    from tests.unit.faults.tally import Tally
 
     RecordKey = tuple[str, int]
     Group = tuple[str, str]
@@ -31,18 +30,12 @@ _MAX_AHEAD_MS = 10_000
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it was sent.
-
-    Attributes
-    ----------
-    key : str | None
-        The idempotency key: the header, or else the extended request id; None if it has no rows.
-    units : Counter[int]
-        How often it has each unit.
-    """
+    """A request as it was sent."""
 
     key: str | None
+    """The idempotency key: the header, or else the extended request id; None if it has no rows."""
     units: Counter[int]
+    """How often it has each unit."""
     request_id: str
     time_ms: int
     deployment: Deployment
@@ -91,7 +84,7 @@ def _row_id(customer: str, transaction_id: str) -> str:
 class Ledger:
     """Everything that was committed in a schedule."""
 
-    def __init__(self, units: Sequence[Unit], tally: Tally) -> None:
+    def __init__(self, units: Sequence[Unit], tally: Counter[str]) -> None:
         self._units = units
         self._tally = tally
         self._groups = {_row_id(*group): group for group in filter(None, map(self.group, range(len(units))))}
@@ -107,6 +100,11 @@ class Ledger:
     def group(self, unit: int) -> Group | None:
         number = self._units[unit].transaction_id
         return None if number is None else (self.customer(unit), f"t{number}")
+
+    def is_refused(self, sent: Sent) -> bool:
+        """Return whether what is deployed does not accept a request, unless it is half written."""
+        customers = {self._units[unit].customer for unit in sent.units}
+        return sent.deployment.lacks in sent.units or sent.deployment.lacks_customer in customers
 
     def uses_at(self, key: str, time_ms: int) -> list[Use]:
         """Return the uses of a key that have not expired."""
@@ -135,13 +133,7 @@ class Ledger:
         return times
 
     def commit(self, sent: Sent, puts: Sequence[Put]) -> None:
-        """Take down a transaction.
-
-        Raises
-        ------
-        AssertionError
-            If it breaks a rule.
-        """
+        """Take down a transaction, if it breaks no rule."""
         records: dict[RecordKey, dict[str, int]] = {}
         rows: list[Mapping[str, Any]] = []
         for put in puts:
@@ -164,6 +156,7 @@ class Ledger:
         """Note the row of the request; return what the transaction belongs to."""
         if sent.key is None:
             assert not rows, "a row of a request without a key"
+            assert not self.is_refused(sent), "what is deployed does not accept it"
             return sent.request_id
         (row,) = rows
         key, _, number = row["id"]["S"].rpartition("#")
@@ -172,9 +165,10 @@ class Ledger:
         uses = self.uses.setdefault(key, [])
         if number == "0":
             assert not self.uses_at(key, sent.time_ms), "a key that is remembered was taken"
+            assert not self.is_refused(sent), "what is deployed does not accept it"
             hours = sent.deployment.idempotency_hours
             assert expires_at == sent.time_ms // 1000 + hours * 3600 + GRACE_S
-            self._tally.choices["keys used again after their expiry"] += bool(uses)
+            self._tally["keys used again after their expiry"] += bool(uses)
             uses.append(Use(sent.units, sent.time_ms, expires_at, sent.deployment))
         (use,) = [use for use in uses if use.expires_at == expires_at]
         assert use.units == sent.units, "two payloads under one key"
@@ -184,11 +178,7 @@ class Ledger:
         return use
 
     def _learn(
-        self,
-        sent: Sent,
-        by: Use | str,
-        records: Mapping[RecordKey, Mapping[str, int]],
-        rows: Iterable[Mapping[str, Any]],
+        self, sent: Sent, by: Use | str, records: Collection[RecordKey], rows: Iterable[Mapping[str, Any]]
     ) -> set[tuple[RecordKey, int]]:
         """Note the rows of entries; return which units are known to be in which record."""
         learned: set[tuple[RecordKey, int]] = set()
@@ -199,13 +189,13 @@ class Ledger:
             assert record in records, "an entry's row without its record"
             (unit,) = [unit for unit in sent.units if self.group(unit) == group]
             if self.known_at(unit, sent.time_ms):
-                self._tally.doubled += 1
+                self._tally["doubled"] += 1
                 raise AssertionError(f"the id {group} is remembered, and was written again")
             expires_at = int(row["expires_at"]["N"])
             assert expires_at == sent.time_ms // 1000 + sent.deployment.transaction_id_days * _DAY_S + GRACE_S
             generations = self.known.setdefault(group, [])
-            self._tally.choices["ids used again after their expiry"] += bool(generations)
-            self._tally.choices["entries with an id written"] += 1
+            self._tally["ids used again after their expiry"] += bool(generations)
+            self._tally["entries with an id written"] += 1
             generations.append(Known(unit, record, expires_at, by))
             learned.add((record, unit))
         return learned
@@ -223,7 +213,7 @@ class Ledger:
         ahead_ms = timestamp - sent.time_ms
         assert 0 <= ahead_ms <= _MAX_AHEAD_MS, f"{ahead_ms} ms ahead of the request"
         assert timestamp <= MAX_TIMESTAMP
-        self._tally.largest_step_ms = max(self._tally.largest_step_ms, ahead_ms)
+        self._tally["records stamped 1 s or more after their request"] += ahead_ms >= 1_000
         times = {int(name[1:]): quantity for name, quantity in quantities.items() if name != SUM}
         assert times, "an empty record"
         assert quantities[SUM] == sum((unit + 1) * count for unit, count in times.items())
@@ -235,7 +225,7 @@ class Ledger:
                 continue
             assert isinstance(by, Use)
             by.stored[unit] += count
-            self._tally.doubled += by.stored[unit] > by.units[unit]
+            self._tally["doubled"] += by.stored[unit] > by.units[unit]
             assert by.stored[unit] == by.units[unit], "usage without id, in part or twice"
         assert {unit for record, unit in with_id if record == key} <= set(times), "a row without its usage"
         self.items[key] = quantities

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, cast
 from hypothesis import strategies as st
 
 from tests.unit.faults.faults import Fault
+from tests.unit.faults.ledger import GRACE_S
 from tests.unit.lambda_calls import FUNCTION_TIME_MS
+from tools.local_cloud.hourly_job import MeteringError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from hypothesis.strategies import SearchStrategy
 
+NOBODY = 9
+"""A customer that no unit has."""
 FUNCTION_TIMES_MS = (FUNCTION_TIME_MS, 9_000, 5_100)
 """How long Lambda lets a function run; with little time a few faults are enough for a 503."""
 
@@ -76,13 +80,21 @@ class Call(_Plain):
 
 
 class Failure(Enum):
-    """How BatchMeterUsage fails: for the dimension d0 alone, or as a whole."""
+    """How BatchMeterUsage fails: for the dimension d0 alone, or as a whole, as two releases store it."""
 
-    NONE = "none"
-    REFUSED = "CustomerNotSubscribed"
-    UNPROCESSED = "Unprocessed"
-    EXCEPTION_2025 = "an exception, as the release of 2025 stores it"
-    EXCEPTION_2026 = "an exception, as the release of April 2026 stores it"
+    NONE = ()
+    REFUSED = (("d0", "CustomerNotSubscribed"),)
+    UNPROCESSED = (("d0", "Unprocessed"),)
+    EXCEPTION_2025 = MeteringError({"message": "…", "code": "InvalidUsageDimensionException"})
+    EXCEPTION_2026 = MeteringError({"$fault": "client", "name": "InvalidUsageDimensionException"})
+
+    @property
+    def outcome(self) -> dict[str, str] | MeteringError:
+        """What the marketplace answers the customer's calls."""
+        return self.value if isinstance(self.value, MeteringError) else dict(self.value)
+
+    def __repr__(self) -> str:
+        return f"Failure.{self.name}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,15 +124,18 @@ class TimeToLive(_Plain):
 
 
 class Until(Enum):
-    """What the next day waits for: a time of the row that reaches it first."""
+    """What the next day waits for: a time of the row that reaches it first.
 
-    NOTHING = "nothing"
-    KEY_PROMISE = "a key has been remembered as long as promised"
-    KEY_EXPIRY = "a key expires"
-    KEY_DELETION = "a key's row may be deleted"
-    ID_PROMISE = "an id has been remembered as long as promised"
-    ID_EXPIRY = "an id expires"
-    ID_DELETION = "an id's row may be deleted"
+    Of a request's row or an entry's, which attribute, and the seconds from it.
+    """
+
+    NOTHING = None
+    KEY_PROMISE = (True, "expires_at", -GRACE_S)
+    KEY_EXPIRY = (True, "expires_at", 0)
+    KEY_DELETION = (True, "delete_after", 0)
+    ID_PROMISE = (False, "expires_at", -GRACE_S)
+    ID_EXPIRY = (False, "expires_at", 0)
+    ID_DELETION = (False, "delete_after", 0)
 
     def __repr__(self) -> str:
         return f"Until.{self.name}"
@@ -139,12 +154,17 @@ class Release(Enum):
 
 @dataclass(frozen=True, repr=False)
 class Deployment(_Plain):
-    """What is deployed: a release and its configuration; ``lacks`` is the unit whose dimension is unknown."""
+    """What is deployed: a release and its configuration.
+
+    ``lacks`` is the unit whose dimension is unknown, ``lacks_customer`` the customer that the table of
+    subscribers has not; it may be nobody's, and the table is looked at if it is not None.
+    """
 
     release: Release = Release.FIRST
     idempotency_hours: int = 24
     transaction_id_days: int = 90
     lacks: int | None = None
+    lacks_customer: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,6 +230,7 @@ _deployments = st.one_of(
         idempotency_hours=st.sampled_from([24, 1, 48]),
         transaction_id_days=st.sampled_from([90, 35, 400]),
         lacks=st.sampled_from([None, None, 0, 1]),
+        lacks_customer=st.sampled_from([None, None, NOBODY, 0]),
     ),
 )
 _days = st.builds(

@@ -10,58 +10,58 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from unittest.mock import patch
 
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from greenlet import getcurrent, greenlet
+from moto.core.models import botocore_stubber
 
 from metering_handlers import insert_metering_record, insert_metering_records
-from tests.unit.faults.engine import summary_of
-from tests.unit.faults.faults import Fault, Network, ProcessKilled
+from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
+from tests.unit.faults.engine import error_response, keys_of, response_to, summary_of
+from tests.unit.faults.faults import (
+    CANCELLATIONS,
+    REFUSALS,
+    Fault,
+    ProcessKilled,
+    named_in_part,
+    part_of,
+    possible,
+)
 from tests.unit.lambda_calls import FakeContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from mypy_boto3_dynamodb import DynamoDBClient
 
     from tests.unit.faults.engine import Engine, Put
     from tests.unit.lambda_calls import Answer
 
-P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 _APPS = (insert_metering_record.app, insert_metering_records.app)
+_ROUND_TRIP_MS = 5
+_SLOW_MS = 2_500
 
 
 class Invocation:
-    """One run of a function: a process of its own, with its threads and its time.
+    """One run of a function: a process of its own, with its threads and its time."""
 
-    Parameters
-    ----------
-    name : str
-        Name of the caller, for the log.
-    started_ms : int
-        When it starts, in ms since the epoch.
-    time_ms : int
-        Time after which Lambda stops it, in ms.
-    handle : Callable[[FakeContext], Answer]
-        Calls the handler.
-    """
-
-    def __init__(
-        self,
-        simulation: Simulation,
-        name: str,
-        started_ms: int,
-        time_ms: int,
-        handle: Callable[[FakeContext], Answer],
-    ) -> None:
+    def __init__(self, name: str, started_ms: int, time_ms: int) -> None:
         self.name = name
         self.started_ms = started_ms
         self.deadline_ms = started_ms + time_ms
@@ -76,12 +76,6 @@ class Invocation:
         # State that Powertools keeps on a class or the app, because a process has one request at a time.
         self._memory: dict[str, object] = dict.fromkeys(("current_event", "lambda_context"))
         self._app_contexts: list[dict[str, object]] = [{} for _ in _APPS]
-        self._simulation = simulation
-        self._handle = handle
-
-    def run(self) -> None:
-        self.answer = self._handle(_Context(self._simulation, self.deadline_ms))
-        self.ended_ms = self._simulation.now_ms
 
     @contextmanager
     def in_memory(self) -> Iterator[None]:
@@ -96,86 +90,65 @@ class Invocation:
             self._memory = {name: getattr(BaseRouter, name) for name in self._memory}
 
 
-class _Context(FakeContext):
-    """A Lambda context whose time is the simulation's."""
-
-    def __init__(self, simulation: Simulation, deadline_ms: int) -> None:
-        super().__init__()
-        self._simulation = simulation
-        self._deadline_ms = deadline_ms
-
-    def get_remaining_time_in_millis(self) -> int:
-        return max(0, self._deadline_ms - self._simulation.now_ms)
-
-
 @dataclass(eq=False)
 class _Thread:
     invocation: Invocation
     now_ms: int
     greenlet: greenlet
-    awaited: _Future[object] | None = None
+    awaits: Callable[[], bool] | None = None
 
     @property
     def has_turn(self) -> bool:
-        return bool(self.greenlet) and self.awaited is None
+        return bool(self.greenlet) and self.awaits is None
 
     @property
     def is_ready(self) -> bool:
-        return not self.greenlet if self.awaited is None else self.awaited.done()
+        return not self.greenlet if self.awaits is None else self.awaits()
 
 
-class _Future(Future[T]):
-    """A future whose result a simulated thread waits for."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        super().__init__()
-        self._simulation = simulation
-        self.ended_ms = 0
-
-    def result(self, timeout: float | None = None) -> T:
-        self._simulation.wait_for(self)
-        return super().result(timeout)
-
-
-class _Pool(Executor):
-    """Stands in for ``ThreadPoolExecutor``: its threads are simulated ones."""
+class _Pool:
+    """Stands in for ``ThreadPoolExecutor``, as far as ``map`` inside a ``with``, with simulated threads."""
 
     def __init__(self, simulation: Simulation, max_workers: int) -> None:
         self._simulation = simulation
-        self._idle_slots = max_workers
-        self._tasks: deque[tuple[_Future[object], Callable[[], object], int]] = deque()
-        self._futures: list[_Future[object]] = []
+        self._workers = max_workers
+        self._workers_left = 0
+        self._tasks: deque[tuple[int, Callable[[], object]]] = deque()
+        self._ended_ms: dict[int, int] = {}
+        self._outcomes: dict[int, object] = {}
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: _Future[T] = _Future(self._simulation)
-        self._tasks.append((future, partial(fn, *args, **kwargs), self._simulation.now_ms))  # type: ignore[arg-type]
-        self._futures.append(future)  # type: ignore[arg-type]
-        if self._idle_slots:
-            self._idle_slots -= 1
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for what has begun."""
+        self._tasks.clear()
+        self._simulation.wait_for(lambda: self._workers_left == 0)
+        self._simulation.be_at_least(max(self._ended_ms.values(), default=0))
+
+    def map(self, function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        self._tasks.extend((number, partial(function, item)) for number, item in enumerate(items))
+        count = len(self._tasks)
+        self._workers_left = min(self._workers, count)
+        for _ in range(self._workers_left):
             self._simulation.start_thread(self._work)
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        if cancel_futures:
-            while self._tasks:
-                self._tasks.popleft()[0].cancel()
-        if wait:
-            for future in self._futures:
-                self._simulation.wait_for(future)
+        for number in range(count):
+            self._simulation.wait_for(partial(self._ended_ms.__contains__, number))
+            self._simulation.be_at_least(self._ended_ms[number])
+            outcome = self._outcomes[number]
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield cast("T", outcome)
 
     def _work(self) -> None:
         while self._tasks:
-            future, task, submitted_ms = self._tasks.popleft()
-            self._simulation.be_at_least(submitted_ms)
+            number, task = self._tasks.popleft()
             try:
-                result = task()
+                self._outcomes[number] = task()
             except Exception as error:
-                future.ended_ms = self._simulation.now_ms
-                future.set_exception(error)
-            else:
-                future.ended_ms = self._simulation.now_ms
-                future.set_result(result)
-        self._idle_slots += 1
+                self._outcomes[number] = error
+            self._ended_ms[number] = self._simulation.now_ms
+        self._workers_left -= 1
 
 
 class _Time:
@@ -197,21 +170,33 @@ class _Time:
     monotonic_ns = perf_counter_ns = time_ns
 
 
+class _Context(FakeContext):
+    """A Lambda context whose time is the simulation's."""
+
+    def __init__(self, simulation: Simulation, deadline_ms: int) -> None:
+        super().__init__()
+        self._simulation = simulation
+        self._deadline_ms = deadline_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, self._deadline_ms - self._simulation.now_ms)
+
+
 class Simulation:
-    """Runs invocations one step at a time, as their network's caller."""
+    """Runs invocations one step at a time, between the functions' boto3 client and the engine."""
 
     def __init__(
         self,
         engine: Engine,
-        network: Network,
+        client: DynamoDBClient,
         *,
         say: Callable[[str], None],
         on_commit: Callable[[Invocation, Sequence[Put]], None],
     ) -> None:
         self._engine = engine
+        self._events: Any = client.meta.events
         self._on_commit = on_commit
         self._say = say
-        self._network = network
         self._hub = getcurrent()
         self._threads: list[_Thread] = []
         self._in_flight: list[tuple[AWSPreparedRequest, Invocation]] = []
@@ -223,15 +208,18 @@ class Simulation:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Replace the handlers' clock, threads and network by simulated ones."""
+        stand_ins = {
+            "time": (time, _Time(self)),
+            "ThreadPoolExecutor": (ThreadPoolExecutor, partial(_Pool, self)),
+        }
         with ExitStack() as replaced:
-            for module in [
-                module for name, module in sys.modules.items() if name.startswith("metering_handlers.")
-            ]:
-                if getattr(module, "time", None) is time:
-                    replaced.enter_context(patch.object(module, "time", _Time(self)))
-                if getattr(module, "ThreadPoolExecutor", None) is ThreadPoolExecutor:
-                    replaced.enter_context(patch.object(module, "ThreadPoolExecutor", partial(_Pool, self)))
-            self._network.caller = self
+            for module in [m for name, m in sys.modules.items() if name.startswith("metering_handlers.")]:
+                for name, (real, stand_in) in stand_ins.items():
+                    if getattr(module, name, None) is real:
+                        replaced.enter_context(patch.object(module, name, stand_in))
+            # botocore asks every listener, and moto's would execute the request a second time.
+            self._events.unregister("before-send", botocore_stubber)
+            self._events.register("before-send", self._send)
             try:
                 yield
             finally:
@@ -239,7 +227,8 @@ class Simulation:
                     thread.invocation.ended = True
                 while self._threads:
                     self._kill_threads_of(self._threads[0].invocation)
-                self._network.caller = None
+                self._events.unregister("before-send", self._send)
+                self._events.register("before-send", botocore_stubber)
 
     # Called by the test.
 
@@ -247,8 +236,13 @@ class Simulation:
         self, name: str, started_ms: int, time_ms: int, handle: Callable[[FakeContext], Answer]
     ) -> Invocation:
         """Start an invocation, and run it up to its first request."""
-        invocation = Invocation(self, name, started_ms, time_ms, handle)
-        self._add_thread(invocation, invocation.run, started_ms)
+        invocation = Invocation(name, started_ms, time_ms)
+
+        def run() -> None:
+            invocation.answer = handle(_Context(self, invocation.deadline_ms))
+            invocation.ended_ms = self.now_ms
+
+        self._threads.append(_Thread(invocation, started_ms, greenlet(run, self._hub)))
         self._run_ahead()
         return invocation
 
@@ -261,6 +255,17 @@ class Simulation:
         """Give a waiting thread its turn, and decide what happens to its request."""
         self._resume([thread for thread in self._threads if thread.has_turn][index], fault)
         self._run_ahead()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that timed out and have not arrived."""
+        return len(self._in_flight)
+
+    def deliver(self, index: int) -> Invocation:
+        """Let a request arrive that timed out, and return whose it was."""
+        request, invocation = self._in_flight.pop(index)
+        self._note_committed(invocation, self._engine.execute(request).committed)
+        return invocation
 
     def _run_ahead(self) -> None:
         """Run what needs no turn: new threads, and those whose awaited result is there."""
@@ -282,17 +287,16 @@ class Simulation:
             self._threads.remove(thread)
             invocation.ended = all(other.invocation is not invocation for other in self._threads)
 
-    @property
-    def in_flight(self) -> int:
-        """Requests that timed out and have not arrived."""
-        return len(self._in_flight)
-
-    def deliver(self, index: int) -> Invocation:
-        """Let a request arrive that timed out, and return whose it was."""
-        request, invocation = self._in_flight.pop(index)
-        if committed := self._engine.execute(request).committed:
-            self._note_committed(invocation, committed)
-        return invocation
+    def _kill_threads_of(self, invocation: Invocation) -> None:
+        for thread in [thread for thread in self._threads if thread.invocation is invocation]:
+            self._threads.remove(thread)
+            self._running = thread
+            with invocation.in_memory():
+                try:
+                    if thread.greenlet:
+                        thread.greenlet.throw(ProcessKilled)
+                except ProcessKilled:
+                    pass
 
     # Called by the simulated threads.
 
@@ -307,46 +311,17 @@ class Simulation:
         self._running.now_ms = max(self._running.now_ms, now_ms)
 
     def start_thread(self, run: Callable[[], None]) -> None:
-        self._add_thread(self._running.invocation, run, self._running.now_ms)
+        parent = self._running
+        self._threads.append(_Thread(parent.invocation, parent.now_ms, greenlet(run, self._hub)))
 
-    def wait_for(self, future: _Future[T]) -> None:
+    def wait_for(self, condition: Callable[[], bool]) -> None:
         thread = self._running
-        if thread.invocation.ended:
-            return
-        if not future.done():
-            thread.awaited = future  # type: ignore[assignment]
-            self.await_turn()
-            thread.awaited = None
-        self.be_at_least(future.ended_ms)
+        if not thread.invocation.ended and not condition():
+            thread.awaits = condition
+            self._await_turn()
+            thread.awaits = None
 
-    def die(self) -> NoReturn:
-        raise ProcessKilled
-
-    def note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
-        self.requests[fault] += 1
-        if fault is not Fault.NONE:
-            self.faults.append(fault)
-        invocation = self._running.invocation
-        invocation.sent.append(request)
-        self._say(f"  {invocation.name}, {fault.value}: {summary_of(request)}")
-
-    def note_committed(self, puts: Sequence[Put]) -> None:
-        self._note_committed(self._running.invocation, puts)
-
-    def note_answered(self, puts: Sequence[Put]) -> None:
-        self._running.invocation.answered.append(puts)
-
-    def note_in_flight(self, request: AWSPreparedRequest) -> None:
-        self._in_flight.append((request, self._running.invocation))
-
-    def _note_committed(self, invocation: Invocation, puts: Sequence[Put]) -> None:
-        invocation.committed.append(puts)
-        self._on_commit(invocation, puts)
-
-    def _add_thread(self, invocation: Invocation, run: Callable[[], None], now_ms: int) -> None:
-        self._threads.append(_Thread(invocation, now_ms, greenlet(run, self._hub)))
-
-    def await_turn(self) -> Fault:
+    def _await_turn(self) -> Fault:
         """Pause this thread until the test resumes it."""
         if self._running.invocation.ended:
             # The code has caught ProcessKilled; a killed process sends nothing more.
@@ -354,13 +329,70 @@ class Simulation:
         fault: Fault = self._hub.switch()
         return fault
 
-    def _kill_threads_of(self, invocation: Invocation) -> None:
-        for thread in [thread for thread in self._threads if thread.invocation is invocation]:
-            self._threads.remove(thread)
-            self._running = thread
-            with invocation.in_memory():
-                try:
-                    if thread.greenlet:
-                        thread.greenlet.throw(ProcessKilled)
-                except ProcessKilled:
-                    pass
+    # The network.
+
+    def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        """Answer in the client's place, at botocore's ``before-send`` event."""
+        fault = possible(self._await_turn(), request)
+        if fault is not Fault.SOME_REASONS:
+            self._note_request(request, fault)
+        if fault in (Fault.LATE, Fault.KILLED_LATE):
+            self._in_flight.append((request, self._running.invocation))
+        if fault in (Fault.KILLED_BEFORE, Fault.KILLED_LATE):
+            raise ProcessKilled
+        if fault is Fault.REQUEST_LOST:
+            self.spend(CONNECT_TIMEOUT_MS)
+            raise ConnectTimeoutError(endpoint_url=request.url)
+        if fault is Fault.CONNECTION_REFUSED:
+            raise EndpointConnectionError(endpoint_url=request.url)
+        if fault is Fault.LATE:
+            self.spend(READ_TIMEOUT_MS)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        self.spend(_ROUND_TRIP_MS)
+        if refusal := REFUSALS.get(fault):
+            return error_response(request, *refusal, "injected")
+        if reason := CANCELLATIONS.get(fault):
+            return self._engine.cancel(request, reason)
+        if fault is Fault.UNPROCESSED_KEYS:
+            return self._engine.read(request, part_of(keys_of(request), at_least=0))
+        return self._executed(request, fault)
+
+    def _executed(self, request: AWSPreparedRequest, fault: Fault) -> AWSResponse:
+        execution = self._engine.execute(request)
+        if fault is Fault.SOME_REASONS:
+            named = named_in_part(execution.answer)
+            self._note_request(request, Fault.NONE if named is None else fault)
+            if named is not None:
+                return response_to(request, 400, named)
+        invocation = self._running.invocation
+        self._note_committed(invocation, execution.committed)
+        if fault is Fault.KILLED_AFTER:
+            raise ProcessKilled
+        if fault is Fault.ANSWER_LOST:
+            self.spend(READ_TIMEOUT_MS)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        if fault is Fault.CONNECTION_CLOSED:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        if fault is Fault.ANSWER_500:
+            return error_response(request, 500, "InternalServerError", "injected")
+        if fault is Fault.ANSWER_503:
+            return response_to(request, 503, "")
+        if fault is Fault.SLOW:
+            self.spend(_SLOW_MS)
+            self._await_turn()
+        if execution.committed:
+            invocation.answered.append(execution.committed)
+        return execution.answer
+
+    def _note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
+        self.requests[fault] += 1
+        if fault is not Fault.NONE:
+            self.faults.append(fault)
+        invocation = self._running.invocation
+        invocation.sent.append(request)
+        self._say(f"  {invocation.name}, {fault.value}: {summary_of(request)}")
+
+    def _note_committed(self, invocation: Invocation, puts: Sequence[Put]) -> None:
+        if puts:
+            invocation.committed.append(puts)
+            self._on_commit(invocation, puts)

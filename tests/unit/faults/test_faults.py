@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.unit.faults.faults import Fault
 from tests.unit.faults.run import START_MS
 from tests.unit.faults.schedules import (
+    NOBODY,
     Call,
     Day,
     Deployment,
@@ -43,6 +44,10 @@ WITH_IDS = Payload((1, 2, 3, 5, 6, 7, 9, 10, 11))
 SEND = Move()
 """The first move, when there is nothing else to do."""
 KILLED = Move(0, Fault.KILLED_BEFORE)
+CUT_OFF = Day((Call(key=0),), (SEND, Move(), KILLED))
+"""A request whose first chunk is stored, and whose process is killed at the second."""
+GIVEN_UP = Day((Call(key=0, gives_up=True),), CUT_OFF.moves)
+"""The same, and its caller does not resume it."""
 OTHER_RELEASES = [Release.OTHER_DIVISION, Release.OTHER_DIGEST]
 
 
@@ -59,10 +64,16 @@ def times(run: Run, payload: Payload) -> set[int]:
     return {run.ledger.times[unit] for unit in payload.units}
 
 
+def bodies(run: Run) -> list[Any]:
+    """What was answered, where no process was killed."""
+    return [answer.body for answer in run.answers if answer]
+
+
 DEADLY = [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.KILLED_LATE]
 NEED_AN_OCCASION = [Fault.SOME_REASONS, Fault.UNPROCESSED_KEYS]
 PASSING = [fault for fault in Fault if fault not in (Fault.NONE, *DEADLY, *NEED_AN_OCCASION)]
 OF_TRANSACTIONS = [Fault.TRANSACTION_THROTTLED, Fault.CONFLICT, Fault.IN_PROGRESS]
+PASSING_READS = [*(fault for fault in PASSING if fault not in OF_TRANSACTIONS), Fault.UNPROCESSED_KEYS]
 
 
 @pytest.mark.parametrize("fault", PASSING)
@@ -76,9 +87,7 @@ def test_what_passes_is_retried_within_the_call(run_schedule: RunSchedule, fault
     assert len(set(run.transactions)) == 4 + 1 + (fault in (Fault.TRANSACTION_THROTTLED, Fault.CONFLICT))
 
 
-@pytest.mark.parametrize(
-    "fault", [*(fault for fault in PASSING if fault not in OF_TRANSACTIONS), Fault.UNPROCESSED_KEYS]
-)
+@pytest.mark.parametrize("fault", PASSING_READS)
 @pytest.mark.parametrize("read", range(2), ids=["after a cancellation", "before a write"])
 def test_what_passes_is_retried_when_rows_are_read(
     run_schedule: RunSchedule, fault: Fault, read: int
@@ -119,9 +128,7 @@ def test_another_payload_under_a_key_is_refused_at_any_chunk(run_schedule: RunSc
     assert times(run, ALL) == {1}
 
 
-def test_a_payload_that_comes_late_does_not_join_its_keys_owner(
-    run_schedule: RunSchedule,
-) -> None:
+def test_a_payload_that_comes_late_does_not_join_its_keys_owner(run_schedule: RunSchedule) -> None:
     calls = (Call(payload=0, key=0), Call(payload=1, key=0))
     late = (SEND, Move(0, Fault.KILLED_LATE), SEND, Move(), Move())
 
@@ -216,10 +223,9 @@ def test_a_request_whose_slots_are_taken_for_10_s_ends_as_503(
 
 
 def test_what_is_resumed_bears_the_time_of_the_resuming_request(run_schedule: RunSchedule) -> None:
-    killed = Day((Call(key=0),), (SEND, Move(), KILLED))
     resumed = Day((Call(key=0),), gap_hours=23)
 
-    run = run_schedule(schedule(killed, resumed))
+    run = run_schedule(schedule(CUT_OFF, resumed))
 
     first, *later = run.delays_ms
     assert first == 0
@@ -241,9 +247,7 @@ def test_a_retry_in_other_company_is_stored_once(run_schedule: RunSchedule) -> N
 
     assert run.statuses[:3] == [None, 200, 200]
     assert set(run.ledger.times.values()) == {1}
-    told = [
-        duplicate for answer in run.answers[1:3] if answer for duplicate in answer.body.get("duplicates", ())
-    ]
+    told = [duplicate for body in bodies(run)[:2] for duplicate in body.get("duplicates", ())]
     assert told
     assert not any(duplicate["differs"] for duplicate in told)
 
@@ -262,8 +266,7 @@ def test_other_usage_under_a_known_id_is_told_and_not_stored(run_schedule: RunSc
 
     run = run_schedule(Schedule(units, (Payload((0,)), Payload((1,))), (Day((Call(0), Call(1))),)))
 
-    assert run.answers[1]
-    (duplicate,) = run.answers[1].body["duplicates"]
+    (duplicate,) = bodies(run)[1]["duplicates"]
     assert duplicate["differs"]
     assert run.ledger.times == {0: 1}
 
@@ -287,7 +290,7 @@ def test_known_entries_are_left_out_however_few_reasons_are_named(
 def test_the_same_id_of_another_customer_is_another(run_schedule: RunSchedule) -> None:
     run = run_schedule(schedule(Day((Call(0), Call(1))), payloads=(Payload((1,)), Payload((5,)))))
 
-    assert [answer.body for answer in run.answers if answer] == [{}, {}]
+    assert bodies(run) == [{}, {}]
 
 
 def test_a_dry_run_tells_what_an_insert_then_does(run_schedule: RunSchedule) -> None:
@@ -296,12 +299,10 @@ def test_a_dry_run_tells_what_an_insert_then_does(run_schedule: RunSchedule) -> 
 
     run = run_schedule(schedule(Day((Call(0),)), Day(calls), payloads=payloads))
 
-    before, after = (run.answers[position] for position in (1, 3))
-    assert before
-    assert after
-    assert before.body["records"] == 4
-    assert [each["transaction_id"] for each in before.body["duplicates"]] == ["t0", "t1"]
-    assert after.body["records"] == 0
+    before, _, after = bodies(run)[1:4]
+    assert before["records"] == 4
+    assert [each["transaction_id"] for each in before["duplicates"]] == ["t0", "t1"]
+    assert after["records"] == 0
 
 
 def test_a_dry_run_tells_what_was_first_left_unread(run_schedule: RunSchedule) -> None:
@@ -309,9 +310,8 @@ def test_a_dry_run_tells_what_was_first_left_unread(run_schedule: RunSchedule) -
 
     run = run_schedule(schedule(Day((Call(),)), dry, payloads=(WITH_IDS,)))
 
-    assert run.answers[1]
-    assert run.answers[1].body["records"] == 0
-    assert len(run.answers[1].body["duplicates"]) == 9
+    told = bodies(run)[1]
+    assert (told["records"], len(told["duplicates"])) == (0, 9)
 
 
 def test_usage_that_a_late_copy_stored_is_no_duplicate(run_schedule: RunSchedule) -> None:
@@ -320,7 +320,7 @@ def test_usage_that_a_late_copy_stored_is_no_duplicate(run_schedule: RunSchedule
 
     run = run_schedule(schedule(Day((Call(),), moves), payloads=(Payload((1, 2, 3)),)))
 
-    assert [answer.body for answer in run.answers if answer] == [{}]
+    assert bodies(run) == [{}]
 
 
 def test_a_dry_run_overtaken_by_other_entries_is_refused(run_schedule: RunSchedule) -> None:
@@ -339,11 +339,10 @@ def test_a_dry_run_overtaken_by_other_entries_is_refused(run_schedule: RunSchedu
 def test_a_release_before_a_resume_is_a_409_that_loses_nothing(
     run_schedule: RunSchedule, release: Release
 ) -> None:
-    cut_off = Day((Call(key=0),), (SEND, Move(), KILLED))
     other = Day((Call(key=0),), deployment=Deployment(release))
     back = Day((Call(key=0),))
 
-    run = run_schedule(schedule(cut_off, other, back))
+    run = run_schedule(schedule(CUT_OFF, other, back))
 
     assert run.statuses[:4] == [None, 409, 409, 200], "both clients, and one of them again"
     assert times(run, ALL) == {1}
@@ -353,29 +352,49 @@ def test_a_release_before_a_resume_is_a_409_that_loses_nothing(
 def test_entries_with_ids_are_sent_without_the_key_after_a_409(
     run_schedule: RunSchedule, release: Release
 ) -> None:
-    cut_off = Day((Call(key=0),), (SEND, Move(), KILLED))
     other = Day((Call(key=1, gives_up=True),), deployment=Deployment(release))
 
-    run = run_schedule(schedule(cut_off, other, payloads=(WITH_IDS,)))
+    run = run_schedule(schedule(CUT_OFF, other, payloads=(WITH_IDS,)))
 
     assert run.statuses[:2] == [None, 409]
     assert set(run.statuses[2:]) == {200}
     assert times(run, WITH_IDS) == {1}
 
 
-def test_a_half_written_request_is_completed_though_a_dimension_is_gone(run_schedule: RunSchedule) -> None:
-    cut_off = Day((Call(key=0),), (SEND, Move(), KILLED))
-    without = Day((Call(payload=1, key=1),), deployment=Deployment(lacks=0))
+@pytest.mark.parametrize("deployment", [Deployment(lacks=0), Deployment(lacks_customer=0)])
+def test_a_half_written_request_is_completed_though_it_would_be_refused(
+    run_schedule: RunSchedule, deployment: Deployment
+) -> None:
+    without = Day((Call(payload=1, key=1),), deployment=deployment)
 
-    run = run_schedule(schedule(cut_off, without))
+    run = run_schedule(schedule(CUT_OFF, without))
 
     assert run.statuses[:3] == [None, 200, 422]
     assert times(run, Payload(ALL.units[1:])) == {1}
 
 
+@pytest.mark.parametrize("fault", [*PASSING_READS, Fault.KILLED_BEFORE])
+def test_a_lookup_of_subscribers_is_retried(run_schedule: RunSchedule, fault: Fault) -> None:
+    looked_up = Day((Call(attempts=2),), (SEND, Move(0, fault)), deployment=Deployment(lacks_customer=NOBODY))
+
+    run = run_schedule(schedule(looked_up))
+
+    assert run.faults == [fault]
+    assert run.statuses == [*([None] if fault in DEADLY else []), 200, 200]
+
+
+def test_without_an_answer_about_subscribers_nothing_is_stored(run_schedule: RunSchedule) -> None:
+    throttled = (SEND, *[Move(0, Fault.THROTTLED)] * 200)
+    deployment = Deployment(lacks_customer=NOBODY)
+
+    run = run_schedule(schedule(Day((Call(gives_up=True),), throttled, deployment=deployment)))
+
+    assert run.statuses == [503]
+    assert not run.ledger.items
+
+
 @pytest.mark.parametrize("hours", [1, 48])
 def test_a_resume_keeps_to_the_hours_of_the_first_try(run_schedule: RunSchedule, hours: int) -> None:
-    cut_off = Day((Call(key=0),), (SEND, Move(), KILLED))
     resumed = Day(
         (Call(key=0, attempts=2),),
         (SEND, SEND, Move(0), KILLED),
@@ -384,7 +403,7 @@ def test_a_resume_keeps_to_the_hours_of_the_first_try(run_schedule: RunSchedule,
     )
     expired = Day((Call(key=0),), until=Until.KEY_EXPIRY, offset_ms=2_000)
 
-    run = run_schedule(schedule(cut_off, resumed, expired))
+    run = run_schedule(schedule(CUT_OFF, resumed, expired))
 
     assert len(run.ledger.uses["key-0"]) == 2
     first, second = run.ledger.uses["key-0"]
@@ -395,16 +414,15 @@ def test_a_resume_keeps_to_the_hours_of_the_first_try(run_schedule: RunSchedule,
 
 
 def test_a_503_that_did_not_see_the_first_row_promises_no_time(run_schedule: RunSchedule) -> None:
-    cut_off = Day((Call(key=0, gives_up=True),), (SEND, Move(), KILLED))
-    refused = [Move(0, Fault.THROTTLED)] * 200
-    late = Day((Call(key=0), Call(payload=1)), (SEND, *refused), gap_hours=23)
+    throttled = [Move(0, Fault.THROTTLED)] * 200
+    late = Day((Call(key=0), Call(payload=1)), (SEND, *throttled), gap_hours=23)
 
-    run = run_schedule(schedule(cut_off, late))
+    run = run_schedule(schedule(GIVEN_UP, late))
 
     assert run.statuses[:2] == [None, 503]
-    assert run.answers[1]
-    assert "resume_until" not in run.answers[1].body
-    assert "within 24 hours of the first time" in run.answers[1].body["detail"]
+    refused = bodies(run)[0]
+    assert "resume_until" not in refused
+    assert "within 24 hours of the first time" in refused["detail"]
 
 
 def test_a_key_is_remembered_for_a_day_and_then_free_for_another_payload(run_schedule: RunSchedule) -> None:
@@ -419,11 +437,10 @@ def test_a_key_is_remembered_for_a_day_and_then_free_for_another_payload(run_sch
 
 
 def test_a_resume_at_the_last_second_and_a_retry_10_s_later_write_once(run_schedule: RunSchedule) -> None:
-    cut_off = Day((Call(key=0, gives_up=True),), (SEND, Move(), KILLED))
     resumed = Day((Call(key=0),), until=Until.KEY_PROMISE)
     retried = Day((Call(key=0),), until=Until.KEY_PROMISE, offset_ms=10_000)
 
-    run = run_schedule(schedule(cut_off, resumed, retried))
+    run = run_schedule(schedule(GIVEN_UP, resumed, retried))
 
     assert run.statuses == [None, 200, 200, 200]
     assert times(run, ALL) == {1}
@@ -464,11 +481,10 @@ def test_an_expired_id_beside_a_known_one_is_stored_again(run_schedule: RunSched
 
 
 def test_what_is_resumed_a_day_late_expires_with_its_first_chunk(run_schedule: RunSchedule) -> None:
-    killed = Day((Call(key=0),), (SEND, Move(), KILLED))
     resumed = Day((Call(key=0),), gap_hours=23)
     sent_anew = Day((Call(key=0),), until=Until.KEY_EXPIRY, offset_ms=1_000)
 
-    run = run_schedule(schedule(killed, resumed, sent_anew))
+    run = run_schedule(schedule(CUT_OFF, resumed, sent_anew))
 
     assert run.statuses[0] is None
     assert set(run.statuses[1:]) == {200}
@@ -476,12 +492,11 @@ def test_what_is_resumed_a_day_late_expires_with_its_first_chunk(run_schedule: R
 
 
 def test_a_use_that_outlives_its_key_does_not_join_the_next(run_schedule: RunSchedule) -> None:
-    killed = Day((Call(key=0, gives_up=True),), (SEND, Move(), KILLED))
     late, next_use = Call(key=0), Call(key=0, clock_ms=1_000)
     first_chunk, then_the_next_use = Move(0), [Move(1)] * 20
     both = Day((late, next_use), (SEND, first_chunk, Move(1), *then_the_next_use), Until.KEY_EXPIRY)
 
-    run = run_schedule(schedule(killed, both))
+    run = run_schedule(schedule(GIVEN_UP, both))
 
     assert run.statuses[:3] in ([None, 200, 409], [None, 409, 200])
 
@@ -502,9 +517,7 @@ def test_a_clock_before_the_expiry_finishes_what_one_after_it_began(
     assert set(run.ledger.times.values()) == {2}
 
 
-def test_calls_with_the_same_x_amzn_request_id_are_told_apart(
-    run_schedule: RunSchedule,
-) -> None:
+def test_calls_with_the_same_x_amzn_request_id_are_told_apart(run_schedule: RunSchedule) -> None:
     same = Call(x_amzn_request_id=0)
 
     run = run_schedule(one_day(calls=(same, same, same)))

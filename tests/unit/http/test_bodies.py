@@ -1,42 +1,31 @@
 """Bodies as text: strict JSON, content types, problem documents."""
 
+import base64
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
+from metering_handlers import insert_metering_record
+from tests.unit.conftest import StoredItems
 from tests.unit.lambda_calls import Api, usage
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID
 
-if TYPE_CHECKING:
-    from tests.unit.conftest import StoredItems
-
 ONE_DIMENSION = '{"metered_dimensions":[{"dimension_name":"m","dimension_value":%s}]}'
+MALFORMED = [
+    *(None, "", "{", "metered_dimensions", "[" * 100_000),
+    *(ONE_DIMENSION % value for value in ("NaN", "Infinity", "1" * 5_000)),
+    '{"metered_dimensions":[],"metered_dimensions":[]}',
+    '{"metered_dimensions":[],"transaction_id":"a","transaction_id":"a"}',
+]
+# Powertools takes the first element of an array where an object is expected.
+NO_OBJECTS = ["null", "1", '"text"', "[]", json.dumps([usage(m=1)])]
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (None, 400),
-        ("", 400),
-        ("{", 400),
-        ("metered_dimensions", 400),
-        (ONE_DIMENSION % "NaN", 400),
-        (ONE_DIMENSION % "Infinity", 400),
-        (ONE_DIMENSION % ("1" * 5_000), 400),
-        ('{"metered_dimensions":[],"metered_dimensions":[]}', 400),
-        ('{"metered_dimensions":[],"transaction_id":"a","transaction_id":"a"}', 400),
-        ("[" * 100_000, 400),
-        ("null", 422),
-        ("1", 422),
-        ('"text"', 422),
-        ("[]", 422),
-        # Powertools takes the first element of an array where an object is expected.
-        (json.dumps([usage(m=1)]), 422),
-    ],
+    ("body", "status"), [*((body, 400) for body in MALFORMED), *((body, 422) for body in NO_OBJECTS)]
 )
 def test_a_body_that_is_no_json_object_is_refused(
-    api: Api, stored: "StoredItems", body: str | None, status: int
+    api: Api, stored: StoredItems, body: str | None, status: int
 ) -> None:
     answer = api.insert_one("c", body)
 
@@ -45,29 +34,45 @@ def test_a_body_that_is_no_json_object_is_refused(
     assert stored.all() == []
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_json_is_json_however_the_content_type_is_written(api: Api, content_type: str) -> None:
-    assert api.insert_one("c", usage(m=1), {"Content-Type": content_type}).status == 200
+@pytest.mark.parametrize("body", ["e", base64.b64encode(b'{"\xff": 1}').decode()])
+def test_a_binary_body_that_is_no_utf_8_is_refused(api: Api, body: str) -> None:
+    event = api.event("POST", "/insertMeteringRecord/c", body=body) | {"isBase64Encoded": True}
+
+    answer = api.call(insert_metering_record.lambda_handler, event)
+
+    assert (answer.status, answer.body["detail"]) == (400, "The body is not UTF-8 text; send JSON in UTF-8.")
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonl", "json"],
+    ("content_type", "status"),
+    [
+        ("application/json; charset=utf-8", 200),
+        ("Application/JSON", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data", 415),
+        ("application/jsonl", 415),
+        ("json", 415),
+    ],
 )
-def test_a_content_type_that_is_not_json_is_refused(
-    api: Api, stored: "StoredItems", content_type: str
+def test_only_a_json_content_type_is_accepted(
+    api: Api, stored: StoredItems, content_type: str, status: int
 ) -> None:
     answer = api.insert_one("c", usage(m=1), {"Content-Type": content_type})
 
-    assert answer.status == 415
-    assert "application/json" in answer.body["detail"]
-    assert stored.all() == []
+    assert answer.status == status
+    assert len(stored.all()) == (status == 200)
 
 
-def test_a_problem_has_the_shape_of_rfc_9457_and_the_request_id(api: Api) -> None:
+def test_a_problem_has_the_shape_of_rfc_9457(api: Api) -> None:
     answer = api.insert_one("c", {})
 
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.body["status"] == answer.status == 422
     assert answer.body["instance"] == EXTENDED_REQUEST_ID
     assert set(answer.body) == {"type", "title", "status", "detail", "instance", "errors"}
+
+
+def test_a_byte_order_mark_is_ignored(api: Api, stored: StoredItems) -> None:
+    assert api.insert_one("c", "\ufeff" + json.dumps(usage(m=1))).body == {}
+    assert len(stored.all()) == 1

@@ -1,8 +1,11 @@
-"""Structured logs of the functions."""
+"""Log lines and metrics of the functions."""
 
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +48,20 @@ def log() -> Iterator[Log]:
 def test_a_request_leaves_one_line_with_its_outcome(api: Api, log: Log) -> None:
     api.insert_one("d", usage("t", m=1))
     api.request_time += 1_000
-    api.insert_many(buyers(buyer("c", m=1), buyer("c", m=1), buyer("d", "t", m=1), buyer("e", m=1)))
+    entries = [buyer("c", m=1), buyer("c", m=2, n=3), buyer("d", "t", m=1), buyer("e", m=1)]
+    api.insert_many(buyers(*entries), {"Idempotency-Key": "order 66"})
 
-    _, line = log.lines
+    single, line = log.lines
+    assert (single["customer"], single["quantity"], single["entries"]) == ("d", 1, 1)
+    assert "idempotency_key" not in single
+    assert "customer" not in line
     assert line["correlation_id"] == "JKJaXmPLvHc0000="
     assert line["duration_ms"] >= 0
     outcome = {
         "route": "/insertMeteringRecords",
         "status": 200,
+        "idempotency_key": "order 66",
+        "quantity": 8,
         "entries": 4,
         "duplicates": 1,
         "records": 2,
@@ -66,26 +75,17 @@ def test_a_request_leaves_one_line_with_its_outcome(api: Api, log: Log) -> None:
     assert {name: line[name] for name in outcome} == outcome
 
 
-def test_an_incomplete_request_leaves_a_line_with_its_outcome(api: Api, log: Log) -> None:
+def test_a_problem_is_named_in_its_requests_line_only(api: Api, log: Log) -> None:
+    api.insert_one("c", "{")
+    api.insert_one("c", usage(m=1))
     api.context.remaining_ms = 0
-    api.insert_one("c", usage(m=1))
+    api.insert_one("c", usage(m=7))
 
-    (line,) = log.lines
-    assert (line["status"], line["problem"], line["entries"]) == (503, "incomplete", 0)
-
-
-def test_a_refused_request_leaves_one_line_that_names_the_problem(api: Api, log: Log) -> None:
-    api.insert_one("c", "{")
-
-    (line,) = log.lines
-    assert (line["status"], line["problem"]) == (400, "malformed-json")
-
-
-def test_one_requests_keys_are_not_in_the_next_requests_line(api: Api, log: Log) -> None:
-    api.insert_one("c", "{")
-    api.insert_one("c", usage(m=1))
-
-    assert "problem" not in log.lines[-1]
+    malformed, answered, incomplete = log.lines
+    assert (malformed["status"], malformed["problem"]) == (400, "malformed-json")
+    assert "problem" not in answered
+    assert (incomplete["status"], incomplete["problem"], incomplete["entries"]) == (503, "incomplete", 0)
+    assert (incomplete["customer"], incomplete["quantity"]) == ("c", 7)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,13 @@ def test_one_requests_keys_are_not_in_the_next_requests_line(api: Api, log: Log)
     [usage("secretid", secretdimension=1), usage("secretid", secretdimension="x"), '{"secretdimension"'],
 )
 def test_no_payload_and_no_signature_is_logged(api: Api, log: Log, body: object) -> None:
-    api.insert_one("secretcustomer", body, {"Authorization": "AWS4-HMAC-SHA256 Signature=secretsignature"})
+    api.insert_one("c", body, {"Authorization": "AWS4-HMAC-SHA256 Signature=secretsignature"})
+    api.insert_many(buyers(buyer("secretcustomer", m=1)))
 
     assert "secret" not in log.text
 
 
-def test_an_unexpected_error_leaves_a_line_with_the_traceback(
-    api: Api, dynamodb: "DynamoDBClient", log: Log
-) -> None:
+def test_an_unexpected_error_leaves_its_traceback(api: Api, dynamodb: "DynamoDBClient", log: Log) -> None:
     dynamodb.delete_table(TableName=METERING_TABLE_NAME)
 
     assert api.insert_one("c", usage(m=1)).status == 500
@@ -111,7 +110,7 @@ def test_an_unexpected_error_leaves_a_line_with_the_traceback(
     assert (answered["status"], answered["correlation_id"]) == (500, EXTENDED_REQUEST_ID)
 
 
-def test_what_happened_is_counted(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_count_what_happened(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.insert_many(buyers(buyer("c", m=1), buyer("d", "t", m=1)))
     api.request_time += 1_000
     api.insert_many(buyers(buyer("c", m=1), buyer("d", "t", m=1)))
@@ -133,6 +132,32 @@ def test_what_happened_is_counted(api: Api, capsys: pytest.CaptureFixture[str]) 
         {"RecordsInserted": 0, "Replays": 1},
         {"RecordsInserted": 0, "IncompleteRequests": 1},
     ]
-    assert {metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] for metric in metrics} == {
-        "MarketplaceMetering"
-    }
+    assert metrics[0]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "MarketplaceMetering"
+
+
+@pytest.mark.parametrize(
+    ("level", "logged"),
+    [(None, ["INFO", "ERROR"]), ("WARNING", ["ERROR"]), ("debug", ["DEBUG", "INFO", "ERROR"])],
+)
+def test_the_log_level_counts_under_lambdas_json_format(level: str | None, logged: list[str]) -> None:
+    """There, AWS_LAMBDA_LOG_LEVEL is always set. Metrics are written at every level."""
+    code = """
+from metering_handlers.http.resolver import logger, metrics
+logger.debug("debug")
+logger.info("info")
+logger.error("error")
+metrics.add_metric("Replays", "Count", 1)
+metrics.flush_metrics()
+"""
+    variables = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"}
+    if level:
+        variables["METERING_LOG_LEVEL"] = level
+
+    run = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
+    )
+
+    *lines, metric = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [line["level"] for line in lines] == logged
+    assert metric["Replays"] == [1.0]
+    assert run.stderr == ""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError
 
 from metering_handlers.inserting import division, insertion
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
 from tests.unit.conftest import StoredItems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from tests.unit.lambda_calls import Api
 
-    Answering = Callable[..., Any]
 
-LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
+Answering = Callable[..., Any]
+Deploy = Callable[..., None]
+"""Changes the deployment's rules, by their names."""
 
 
 class Rows(StoredItems):
@@ -30,17 +33,14 @@ class Rows(StoredItems):
     def __init__(self, client: DynamoDBClient) -> None:
         super().__init__(client, IDEMPOTENCY_TABLE_NAME)
 
-    def by_id(self) -> dict[str, Mapping[str, Any]]:
-        return {row["id"]["S"]: row for row in self.all()}
-
     def of_requests(self) -> dict[str, Mapping[str, Any]]:
-        return {row_id: row for row_id, row in self.by_id().items() if "#" in row_id}
+        return {row["id"]["S"]: row for row in self.all() if "#" in row["id"]["S"]}
 
     def of_entries(self) -> list[Mapping[str, Any]]:
-        return [row for row_id, row in self.by_id().items() if "#" not in row_id]
+        return [row for row in self.all() if "#" not in row["id"]["S"]]
 
-    def change(self, row_id: str, **attributes: Any) -> None:  # noqa: ANN401 - as DynamoDB has them
-        self.put(**{**self.by_id()[row_id], **attributes})
+    def change(self, row: Mapping[str, Any], **attributes: Any) -> None:  # noqa: ANN401 - as DynamoDB has them
+        self.put(**{**row, **attributes})
 
     def delete(self, row_id: str) -> None:
         self._client.delete_item(TableName=IDEMPOTENCY_TABLE_NAME, Key={"id": {"S": row_id}})
@@ -51,30 +51,29 @@ def rows(dynamodb: DynamoDBClient) -> Rows:
     return Rows(dynamodb)
 
 
-class Calls:
-    """The functions' calls of DynamoDB: counted, and disturbed where a test says so.
+def dynamodb_answers(call: Answering, **request: object) -> object:
+    return call(**request)
 
-    Attributes
-    ----------
-    log : list[str]
-        ``write`` for each TransactWriteItems, ``read`` for each BatchGetItem.
-    on_write, on_read : Answering
-        Answers a call; gets DynamoDB's own answer as a function of the request.
-    """
+
+class Calls:
+    """The functions' calls of DynamoDB: counted, and disturbed where a test says so."""
 
     def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        client = insertion.writer.client
+        client = insertion.tables.client
         self.log: list[str] = []
-        self.transactions: list[list[dict[str, Any]]] = []
-        self.on_write: Answering = lambda call, **request: call(**request)
-        self.on_read: Answering = lambda call, **request: call(**request)
+        """``write`` for each TransactWriteItems, ``read`` for each BatchGetItem."""
+        self.requests: list[dict[str, Any]] = []
+        """The TransactWriteItems."""
+        self.on_write: Answering = dynamodb_answers
+        """Answers a call; gets DynamoDB's own answer as a function of the request."""
+        self.on_read: Answering = dynamodb_answers
         self._api = api
         transact, read = client.transact_write_items, client.batch_get_item
 
         def transact_write_items(**request: Any) -> object:  # noqa: ANN401
             self._pass_time()
             self.log.append("write")
-            self.transactions.append([action["Put"] for action in request["TransactItems"]])
+            self.requests.append(request)
             return self.on_write(transact, **request)
 
         def batch_get_item(**request: Any) -> object:  # noqa: ANN401
@@ -90,17 +89,19 @@ class Calls:
         self._api.context.remaining_ms -= 100
 
     @property
+    def transactions(self) -> list[list[dict[str, Any]]]:
+        """The puts of each transaction."""
+        return [[action["Put"] for action in request["TransactItems"]] for request in self.requests]
+
+    @property
     def units(self) -> int:
         """Write units of all transactions: of a small record 3, with its index; of a row 2."""
-        return sum(
-            3 if put["TableName"] == METERING_TABLE_NAME else 2
-            for transaction in self.transactions
-            for put in transaction
-        )
+        puts = [put for transaction in self.transactions for put in transaction]
+        return sum(3 if put["TableName"] == METERING_TABLE_NAME else 2 for put in puts)
 
     def clear(self) -> None:
         self.log.clear()
-        self.transactions.clear()
+        self.requests.clear()
 
     def time_out_after(self, writes: int) -> None:
         """Let the function's time run out when that many transactions are written."""
@@ -114,33 +115,17 @@ class Calls:
 
         self.on_write = write
 
-    def lose_the_answer(self, *lost: int) -> None:
-        """Commit, but do not answer, the transactions of these numbers, from 0."""
+    def cut_off(self, body: object, headers: Mapping[str, str] | None = None, *, after: int = 1) -> Any:  # noqa: ANN401
+        """Return the 503 to a bulk insert whose time runs out when that many chunks are written."""
+        self.time_out_after(after)
+        answer = self._api.insert_many(body, headers)
+        assert answer.status == 503
+        self.on_write = dynamodb_answers
+        self._api.context.remaining_ms = 27_000
+        self.clear()
+        return answer
 
-        def write(call: Answering, **request: object) -> object:
-            answer = call(**request)
-            if len(self.transactions) - 1 in lost:
-                raise LOST
-            return answer
-
-        self.on_write = write
-
-    def cancel(self, reason_of: Callable[[Mapping[str, Any]], str]) -> None:
-        """Cancel each transaction; get the reason for each item."""
-
-        def write(_: Answering, **request: Any) -> object:  # noqa: ANN401
-            codes = [reason_of(action["Put"]["Item"]) for action in request["TransactItems"]]
-            answer: Any = {
-                "Error": {"Code": "TransactionCanceledException", "Message": ""},
-                "CancellationReasons": [{"Code": code} for code in codes],
-            }
-            raise insertion.writer.client.exceptions.TransactionCanceledException(
-                answer, "TransactWriteItems"
-            )
-
-        self.on_write = write
-
-    def refuse(self, code: str = "ThrottlingException") -> None:
+    def refuse(self, code: str) -> None:
         """Let each transaction fail with an error, as time goes by."""
 
         def write(_: Answering, **__: object) -> object:
@@ -148,12 +133,6 @@ class Calls:
             raise ClientError({"Error": {"Code": code, "Message": ""}}, "TransactWriteItems")
 
         self.on_write = write
-
-    def again(self) -> None:
-        """Let DynamoDB answer again, in a function that has all of its time."""
-        self.on_write = self.on_read = lambda call, **request: call(**request)
-        self._api.context.remaining_ms = 27_000
-        self.clear()
 
 
 @pytest.fixture
@@ -166,3 +145,11 @@ def calls(api: Api, monkeypatch: pytest.MonkeyPatch) -> Calls:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a transaction have 4 actions: moto takes long for many items."""
     monkeypatch.setattr(division, "MAX_TRANSACTION_ACTIONS", 4)
+
+
+@pytest.fixture
+def deploy(monkeypatch: pytest.MonkeyPatch) -> Deploy:
+    def deploy(**rules: Any) -> None:  # noqa: ANN401
+        monkeypatch.setattr(insertion, "rules", dataclasses.replace(insertion.rules, **rules))
+
+    return deploy

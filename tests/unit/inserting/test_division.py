@@ -16,7 +16,7 @@ CUSTOMERS = st.dictionaries(
 
 
 def entries_of(customer: str, *, without_id: bool = False, with_id: int = 0) -> list[CanonicalEntry]:
-    ids = ([None] if without_id else []) + [f"{number:05}" for number in range(with_id)]
+    ids = ([""] if without_id else []) + [f"{number:05}" for number in range(with_id)]
     return [CanonicalEntry(customer, transaction_id, {"m": 1}, 1) for transaction_id in ids]
 
 
@@ -51,7 +51,7 @@ def test_every_division_keeps_the_rules(customers: dict[int, tuple[bool, int]], 
         # As few records as possible, numbered for their timestamps; what has no id is in the first.
         assert len(own) == max(1, -(-with_id // (capacity - 1)))
         assert [piece.number for piece in own] == list(range(len(own)))
-        assert all(entry.transaction_id is not None for piece in own[1:] for entry in piece.entries)
+        assert all(entry.transaction_id for piece in own[1:] for entry in piece.entries)
 
 
 @pytest.mark.parametrize("has_rows", [False, True])

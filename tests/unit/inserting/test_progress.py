@@ -6,13 +6,12 @@ from hypothesis import strategies as st
 from metering_handlers.inserting.canonical_form import CanonicalEntry
 from metering_handlers.inserting.division import Chunk, Piece
 from metering_handlers.inserting.progress import Known, Progress
-from metering_handlers.inserting.rows import EntryRow
 
 NOW = 1_795_446_956_551
 YEARS_MS = 4 * 365 * 86_400_000
 
 
-def entry(transaction_id: str | None, customer: str = "c", sent: int = 1) -> CanonicalEntry:
+def entry(transaction_id: str, customer: str = "c", sent: int = 1) -> CanonicalEntry:
     return CanonicalEntry(customer, transaction_id, {"m": 1}, sent)
 
 
@@ -23,7 +22,7 @@ def progresses(draw: st.DrawFn) -> Progress:
     for number in range(draw(st.integers(1, 5))):
         without_id = draw(st.booleans())
         with_id = draw(st.integers(0 if without_id else 1, 5))
-        ids = ([None] if without_id else []) + [f"t{index}" for index in range(with_id)]
+        ids = ([""] if without_id else []) + [f"t{index}" for index in range(with_id)]
         chunk.append(Piece(f"c{number}", 0, [entry(each, f"c{number}") for each in ids]))
     progress = Progress(chunk, {piece: NOW + draw(st.integers(0, 10_000)) for piece in chunk})
     with_ids = [each for piece in chunk for each in piece.with_id]
@@ -45,7 +44,7 @@ def test_a_replay_reads_what_was_written(progress: Progress) -> None:
 def test_the_result_takes_5_bytes_a_value() -> None:
     """Rows of other releases are read: another form needs another division."""
     known, new = entry("t1"), entry("t2")
-    piece = Piece("c", 0, [entry(None), known, new])
+    piece = Piece("c", 0, [entry(""), known, new])
     only_known = Piece("d", 0, [entry("t3", "d")])
     progress = Progress(
         [piece, only_known],
@@ -56,31 +55,6 @@ def test_the_result_takes_5_bytes_a_value() -> None:
     assert progress.to_bytes(NOW).hex(" ", 5) == " ".join(
         ["0000000003", f"{2 * (2**37 - 1_000) + 1:010x}", "0000000000", "0000000000", f"{2 * 2**37:010x}"]
     )
-
-
-def test_an_entry_that_this_request_wrote_is_no_duplicate() -> None:
-    mine, known, new = entry("mine"), entry("known"), entry("new")
-    piece = Piece("c", 0, [mine, known, new])
-    progress = Progress([piece], {piece: NOW})
-
-    def row(of: CanonicalEntry, request_id: str, digest: str, timestamp: int) -> EntryRow:
-        return EntryRow("", of.customer, digest, timestamp, request_id, 0)
-
-    progress.note(
-        {mine: row(mine, "me", mine.digest, NOW + 7), known: row(known, "other", "another digest", NOW - 5)},
-        "me",
-    )
-
-    assert progress.to_write(piece) == [new]
-    assert progress.slots == {piece: NOW + 7}
-    assert list(progress.duplicates) == [
-        {
-            "customerIdentifier": "c",
-            "transaction_id": "known",
-            "create_timestamp": NOW - 5,
-            "differs": True,
-        }
-    ]
 
 
 def test_a_row_of_an_impossible_age_stops_no_insert() -> None:

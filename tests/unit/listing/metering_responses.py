@@ -1,4 +1,4 @@
-"""Attributes that the hourly job stores, for each outcome of its call of BatchMeterUsage."""
+"""Records as the hourly job leaves them, for each outcome of its call of BatchMeterUsage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
+    Item = dict[str, AttributeValueTypeDef]
+
 
 class _Stored(TypedDict):
     name: str
@@ -20,7 +22,8 @@ class _Stored(TypedDict):
 
 _RESPONSES: list[_Stored] = json.loads(Path(__file__).with_suffix(".json").read_text())
 
-MARKED: Mapping[str, dict[str, AttributeValueTypeDef]] = {
+PENDING: Item = {"metering_pending": {"S": "true"}}
+MARKED: Mapping[str, Item] = {
     stored["name"]: {
         "metering_failed": {"BOOL": stored["metering_failed"]},
         "metering_response": {"S": stored["metering_response"]},
@@ -28,3 +31,17 @@ MARKED: Mapping[str, dict[str, AttributeValueTypeDef]] = {
     for stored in _RESPONSES
 }
 """The attributes that the job sets, for the dimensions ``metered_1_id`` and ``metered_3_id``."""
+
+
+def record(timestamp: float | str, marks: Item, **values: int | AttributeValueTypeDef) -> Item:
+    """Build a record of customer c: dimension names and their values."""
+    usage: list[AttributeValueTypeDef] = [
+        {"M": {"dimension": {"S": name}, "value": {"N": str(value)} if isinstance(value, int) else value}}
+        for name, value in values.items()
+    ]
+    return {
+        "customerIdentifier": {"S": "c"},
+        "create_timestamp": {"N": str(timestamp)},
+        "dimension_usage": {"L": usage},
+        **marks,
+    }

@@ -13,7 +13,7 @@ from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from metering_handlers.listing.pages import page_of
 from metering_handlers.listing.query import Batch
 from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api
-from tests.unit.listing.metering_responses import MARKED
+from tests.unit.listing.metering_responses import MARKED, PENDING, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from tests.unit.conftest import StoredItems
 
     Item = dict[str, AttributeValueTypeDef]
-    ByStatus = dict[str | None, list[int]]
+    ByStatus = dict[str, list[int]]
 
 LAMBDA_LIMIT = 6_291_556
 """Bytes of an answer (Lambda's error message for a larger one names the limit)."""
+LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 
 
 def listed(api: Api, **query: str) -> tuple[list[int | float], list[int]]:
@@ -48,72 +49,13 @@ def listed(api: Api, **query: str) -> tuple[list[int | float], list[int]]:
 def every_outcome(api: Api, stored: StoredItems) -> tuple[Api, ByStatus]:
     """Store 21 records of customer c with every outcome in turn; return the timestamps by status."""
     status_of = dict.fromkeys(MARKED, "failed") | {"pending": "pending", "every dimension billed": "metered"}
-    expected: ByStatus = {None: [], "pending": [], "metered": [], "failed": []}
+    expected: ByStatus = {"": [], "pending": [], "metered": [], "failed": []}
     for number in range(21):
         name = list(status_of)[number % len(status_of)]
-        stored.put(
-            customerIdentifier={"S": "c"},
-            create_timestamp={"N": str(number)},
-            dimension_usage={
-                "L": [
-                    {"M": {"dimension": {"S": dimension}, "value": {"N": "1"}}}
-                    for dimension in ("metered_1_id", "metered_3_id")
-                ]
-            },
-            **MARKED.get(name, {"metering_pending": {"S": "true"}}),
-        )
+        stored.put(**record(number, MARKED.get(name, PENDING), metered_1_id=1, metered_3_id=1))
         expected[status_of[name]].append(number)
-        expected[None].append(number)
+        expected[""].append(number)
     return api, expected
-
-
-@pytest.mark.parametrize("order", ["asc", "desc"])
-@pytest.mark.parametrize("status", [None, "pending", "metered", "failed"])
-@pytest.mark.parametrize("limit", ["1", "3", "21", "1000"])
-def test_pages_list_each_record_with_the_asked_status_once(
-    every_outcome: tuple[Api, ByStatus], order: str, status: str | None, limit: str
-) -> None:
-    api, expected = every_outcome
-
-    timestamps, sizes = listed(api, order=order, limit=limit, **({"status": status} if status else {}))
-
-    assert timestamps == (expected[status] if order == "asc" else expected[status][::-1])
-    assert all(size == int(limit) for size in sizes[:-1])
-    assert sizes[-1] <= int(limit)
-
-
-@pytest.mark.parametrize("status", [None, "pending", "metered", "failed"])
-@pytest.mark.parametrize("remaining_ms", [0, FUNCTION_TIME_MS])
-def test_pages_are_exact_when_dynamodb_returns_a_few_items_at_a_time(
-    every_outcome: tuple[Api, ByStatus],
-    monkeypatch: pytest.MonkeyPatch,
-    status: str | None,
-    remaining_ms: int,
-) -> None:
-    """Without time left, a page ends after one answer of DynamoDB's, which may hold no match."""
-    api, expected = every_outcome
-    api.context.remaining_ms = remaining_ms
-    answer_with(monkeypatch, items=5)
-
-    for limit in ("4", "5", "100"):
-        timestamps, _ = listed(api, limit=limit, **({"status": status} if status else {}))
-        assert timestamps == expected[status]
-
-
-def test_a_full_page_of_the_last_records_has_no_token(every_outcome: tuple[Api, ByStatus]) -> None:
-    api, expected = every_outcome
-    limit = str(len(expected["failed"]))
-
-    assert listed(api, limit=limit, status="failed") == (expected["failed"], [int(limit)])
-
-
-def test_odd_timestamps_page_as_well(api: Api, stored: StoredItems) -> None:
-    for timestamp in ("-5", "1606176000.5", "1606176000000000001"):
-        stored.put(customerIdentifier={"S": "c"}, create_timestamp={"N": timestamp})
-
-    timestamps, _ = listed(api, limit="1")
-
-    assert timestamps == [-5, 1606176000.5, 1606176000000000001]
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None, items: int) -> list[str]:
@@ -133,7 +75,52 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None, item
     return calls
 
 
-LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
+@pytest.mark.parametrize("query", [{}, {"status": "pending"}, {"status": "metered"}, {"status": "failed"}])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_list_each_record_with_the_asked_status_once(
+    every_outcome: tuple[Api, ByStatus], order: str, query: dict[str, str]
+) -> None:
+    api, expected = every_outcome
+    timestamps = expected[query.get("status", "")]
+    in_order = timestamps if order == "asc" else timestamps[::-1]
+
+    for limit in (1, 3, 1_000):
+        found, sizes = listed(api, order=order, limit=str(limit), **query)
+        assert found == in_order
+        assert all(size == limit for size in sizes[:-1])
+        assert sizes[-1] <= limit
+
+
+def test_a_full_page_of_the_last_records_has_no_token(every_outcome: tuple[Api, ByStatus]) -> None:
+    api, expected = every_outcome
+    limit = len(expected["failed"])
+
+    assert listed(api, limit=str(limit), status="failed") == (expected["failed"], [limit])
+
+
+@pytest.mark.parametrize("query", [{}, {"status": "pending"}, {"status": "metered"}, {"status": "failed"}])
+@pytest.mark.parametrize("remaining_ms", [0, FUNCTION_TIME_MS])
+def test_pages_are_exact_when_dynamodb_returns_a_few_items_at_a_time(
+    every_outcome: tuple[Api, ByStatus],
+    monkeypatch: pytest.MonkeyPatch,
+    query: dict[str, str],
+    remaining_ms: int,
+) -> None:
+    """Without time left, a page ends after one answer of DynamoDB's, which may hold no match."""
+    api, expected = every_outcome
+    api.context.remaining_ms = remaining_ms
+    answer_with(monkeypatch, items=5)
+
+    for limit in ("4", "5", "100"):
+        timestamps, _ = listed(api, limit=limit, **query)
+        assert timestamps == expected[query.get("status", "")]
+
+
+def test_odd_timestamps_page_as_well(api: Api, stored: StoredItems) -> None:
+    for timestamp in ("-5", "1606176000.5", "1606176000000000001"):
+        stored.put(**record(timestamp, {}))
+
+    assert listed(api, limit="1")[0] == [-5, 1606176000.5, 1606176000000000001]
 
 
 def test_a_query_that_dynamodb_did_not_answer_is_repeated(
@@ -142,13 +129,8 @@ def test_a_query_that_dynamodb_did_not_answer_is_repeated(
     api, expected = every_outcome
     calls = answer_with(monkeypatch, LOST, None, LOST, LOST, items=10)
 
-    assert listed(api) == (expected[None], [21])
+    assert listed(api) == (expected[""], [21])
     assert len(calls) == 3 + 3
-
-
-def count(body: dict[str, Any]) -> int:
-    number: int = body["record_count"] if "totals" in body else len(body["records"])
-    return number
 
 
 @pytest.mark.parametrize("query", [{}, {"status": "failed"}, {"group_by": "dimension"}])
@@ -167,6 +149,10 @@ def test_what_was_read_in_time_is_answered_with_a_token(  # noqa: PLR0917 - what
     remaining_ms: int,
     calls: int,
 ) -> None:
+    def count(body: dict[str, Any]) -> int:
+        number: int = body["record_count"] if "totals" in body else len(body["records"])
+        return number
+
     api, expected = every_outcome
     made = answer_with(monkeypatch, *errors, items=8)
     api.context.remaining_ms = remaining_ms
@@ -174,21 +160,12 @@ def test_what_was_read_in_time_is_answered_with_a_token(  # noqa: PLR0917 - what
     first = api.records("c", **query)
 
     assert (first.status, len(made)) == (200, calls)
-    of_status = expected[query.get("status")]
+    of_status = expected[query.get("status", "")]
     assert count(first.body) == sum(timestamp < 8 for timestamp in of_status)
     api.context.remaining_ms = FUNCTION_TIME_MS
     rest = api.records("c", **query, next_token=first.body["next_token"])
     assert count(first.body) + count(rest.body) == len(of_status)
     assert rest.body["next_token"] is None
-
-
-def failed(timestamp: int, usage: list[AttributeValueTypeDef], response: str = "") -> Item:
-    return {
-        "customerIdentifier": {"S": "c"},
-        "create_timestamp": {"N": str(timestamp)},
-        "dimension_usage": {"L": usage},
-        "metering_response": {"S": response},
-    }
 
 
 def page(items: list[Item]) -> Page:
@@ -202,7 +179,7 @@ def page(items: list[Item]) -> Page:
 
 def sent(page: Page) -> int:
     """Return the bytes of a page in Lambda's answer, in which the body is a string."""
-    return len(json.dumps({"body": f'{{"records": [{b", ".join(page.records).decode()}]}}'}))
+    return len(json.dumps({"body": page.to_json(None)}))
 
 
 def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda() -> None:
@@ -211,21 +188,18 @@ def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda() -> Non
     response = {
         "Results": [{"UsageRecord": {"Dimension": name}, "Status": "CustomerNotSubscribed"} for name in names]
     }
-    usage: list[AttributeValueTypeDef] = [
-        {"M": {"dimension": {"S": name}, "value": {"N": "1"}}} for name in names
-    ]
-    items = [failed(number, usage, json.dumps(response)) for number in range(1_000)]
+    marks: Item = {"metering_response": {"S": json.dumps(response)}}
+    items = [record(number, marks, **dict.fromkeys(names, 1)) for number in range(1_000)]
 
     first = page(items)
 
     assert 5_000_000 < sent(first) < LAMBDA_LIMIT
     assert first.last_timestamp == str(len(first.records) - 1)
-    assert len(page(items[len(first.records) :]).records) == len(first.records)
 
 
 def test_a_full_page_reads_no_further() -> None:
     def batches() -> Iterator[Batch]:
-        yield Batch([failed(0, []), failed(1, [])], "1")
+        yield Batch([record(0, {}), record(1, {})], "1")
         raise AssertionError("read after the page was full")
 
     full = page_of(batches(), status=None, limit=2)
@@ -235,17 +209,15 @@ def test_a_full_page_reads_no_further() -> None:
 
 @pytest.mark.parametrize("character", ['"', "\\", "é", "\x01"])
 def test_text_that_grows_in_lambdas_answer_is_counted_as_it_is_sent(character: str) -> None:
-    usage: list[AttributeValueTypeDef] = [
-        {"M": {"dimension": {"S": character * 10_000}, "value": {"N": "1"}}}
-    ]
+    items = [record(number, {}, **{character * 10_000: 1}) for number in range(1_000)]
 
-    assert 5_000_000 < sent(page([failed(number, usage) for number in range(1_000)])) < LAMBDA_LIMIT
+    assert 5_000_000 < sent(page(items)) < LAMBDA_LIMIT
 
 
 def test_a_record_that_no_answer_could_hold_is_listed_in_brief() -> None:
-    large = failed(1, [{"M": {}}] * 90_000)
+    large = record(1, {"dimension_usage": {"L": [{"M": {}}] * 90_000}})
 
-    (before, brief, after) = map(json.loads, page([failed(0, []), large, failed(2, [])]).records)
+    (before, brief, after) = map(json.loads, page([record(0, {}), large, record(2, {})]).records)
 
     assert (before["create_timestamp"], after["create_timestamp"]) == (0, 2)
     assert brief == {

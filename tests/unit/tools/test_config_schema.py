@@ -5,9 +5,8 @@ import json
 import jsonschema_rs
 import pytest
 
-from infra.config import Config, ConfigError
-from tests.unit.infra.conftest import PARAMS
-from tests.unit.infra.variants import DOMAIN, VARIANTS
+from infra.config import Config, ConfigError, read_context
+from tests.unit.infra.stacks import DOMAIN, PARAMS, VARIANTS
 from tools.config_schema import SCHEMA_FILE, context_schema
 from tools.local_cloud.steps import PROJECT
 
@@ -18,11 +17,11 @@ def test_the_file_in_docs_is_up_to_date() -> None:
     assert json.loads(SCHEMA_FILE.read_text(encoding="utf-8")) == context_schema()
 
 
-def test_the_configuration_of_the_repository_is_valid_and_names_the_schema() -> None:
-    context = json.loads((PROJECT / "cdk.context.json").read_text(encoding="utf-8"))
+def test_the_repositorys_configuration_is_valid_and_names_the_schema() -> None:
+    context = read_context(PROJECT / "cdk.context.json")
 
     SCHEMA.validate(context)
-    assert (PROJECT / context["$schema"]).samefile(SCHEMA_FILE)
+    assert (PROJECT / str(context["$schema"])).samefile(SCHEMA_FILE)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -59,9 +58,11 @@ def test_what_the_app_refuses_is_marked_in_the_editor(params: dict[str, object])
         Config.from_context(params)
 
 
-def test_each_parameter_says_what_it_means_and_what_to_write() -> None:
-    waf = context_schema()["properties"]["params"]["properties"]["waf"]
+def test_each_parameter_has_a_description() -> None:
+    schema = context_schema()
+    models = [schema["properties"]["params"], *schema["$defs"].values()]
 
-    assert (waf["type"], waf["default"]) == ("boolean", False)
-    assert waf["description"].startswith("Protect the API with AWS WAF:")
-    assert waf["description"].endswith("Write true or false.")
+    for model in models:
+        for name, member in model.get("properties", {}).items():
+            assert member.get("description"), name
+    assert models[0]["properties"]["waf"]["description"].startswith("Protect the API with AWS WAF:")

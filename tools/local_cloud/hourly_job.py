@@ -1,4 +1,4 @@
-"""A model of the quickstart's hourly job, and of the AWS Marketplace it reports to."""
+"""A stand-in for the quickstart's hourly job, with its rules, and for the AWS Marketplace it reports to."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ _PROTOTYPE = frozenset({"constructor", "__proto__", "toString", "valueOf", "hasO
 
 
 class UsageRecord(TypedDict):
+    """One dimension's usage, as BatchMeterUsage takes it."""
+
     CustomerIdentifier: str
     Dimension: str
     Quantity: int
 
 
 class Result(TypedDict):
+    """What became of it."""
+
     UsageRecord: UsageRecord
     Status: str
 
 
 class Answer(TypedDict):
+    """The members of BatchMeterUsage's answer."""
+
     Results: list[Result]
     UnprocessedRecords: list[UsageRecord]
 
@@ -45,12 +51,8 @@ class JobFailedError(Exception):
 class MeteringError(Exception):
     """A call of BatchMeterUsage ends with an exception.
 
-    Attributes
-    ----------
-    fields : dict[str, str]
-        What JSON shows of it: ``code`` and so on in the AWS SDK's version 2, ``name`` in version 3.
-    was_billed : bool
-        Whether the usage was billed, and only the answer was lost.
+    ``fields`` is what JSON shows of it: ``code`` and so on in the AWS SDK's version 2, ``name`` in version 3.
+    If it ``was_billed``, only the answer was lost.
     """
 
     def __init__(self, fields: dict[str, str], *, was_billed: bool = False) -> None:
@@ -60,23 +62,15 @@ class MeteringError(Exception):
 
 
 class Marketplace:
-    """The usage that buyers are billed for.
-
-    Attributes
-    ----------
-    metered : Counter[tuple[str, str]]
-        Quantity by customer and dimension, where the job got an answer.
-    metered_unanswered : Counter[tuple[str, str]]
-        The same, where the job got no answer.
-    failures : dict[str, dict[str, str] | MeteringError]
-        How a customer's calls fail: for each dimension the status other than Success, or ``Unprocessed``; or
-        the call as a whole.
-    """
+    """The usage that buyers are billed for: quantities by customer and dimension."""
 
     def __init__(self) -> None:
         self.metered: Counter[tuple[str, str]] = Counter()
+        """Where the job got an answer."""
         self.metered_unanswered: Counter[tuple[str, str]] = Counter()
         self.failures: dict[str, dict[str, str] | MeteringError] = {}
+        """How a customer's calls fail: for each dimension the status other than Success, or ``Unprocessed``;
+        or the call as a whole."""
 
     def batch_meter_usage(self, customer: str, usage: list[tuple[str, float]]) -> Answer:
         """Accept one customer's usage, dimensions and quantities, and answer as AWS does."""
@@ -95,11 +89,7 @@ class Marketplace:
             if not (quantity.is_integer() and 0 <= quantity <= MAX_QUANTITY):
                 raise ValueError(f"BatchMeterUsage refuses the quantity {quantity}")
             status = failure.get(dimension, "Success")
-            record: UsageRecord = {
-                "CustomerIdentifier": customer,
-                "Dimension": dimension,
-                "Quantity": int(quantity),
-            }
+            record = UsageRecord(CustomerIdentifier=customer, Dimension=dimension, Quantity=int(quantity))
             if status == "Unprocessed":
                 unprocessed.append(record)
                 continue
@@ -110,28 +100,14 @@ class Marketplace:
 
 
 class HourlyJob:
-    """Reads pending records, reports their sums, and marks them, as the quickstart's JavaScript does.
-
-    Parameters
-    ----------
-    client : DynamoDBClient
-        The job's own client, without faults.
-    table_name : str
-        The metering table.
-    marketplace : Marketplace
-        The receiver of its reports.
-
-    Attributes
-    ----------
-    marked : Counter[tuple[str, str]]
-        How often each record was reported, by its key.
-    """
+    """Reads pending records, reports their sums, and marks them, as the quickstart's JavaScript does."""
 
     def __init__(self, client: DynamoDBClient, table_name: str, marketplace: Marketplace) -> None:
         self._client = client
         self._table_name = table_name
         self._marketplace = marketplace
         self.marked: Counter[tuple[str, str]] = Counter()
+        """How often each record was reported, by its key."""
 
     def run(self) -> int:
         """Run once; return how many records the one page of the index had.
@@ -155,10 +131,10 @@ class HourlyJob:
         for customer, items in by_customer.items():
             if len(items) > MAX_RECORDS:
                 raise JobFailedError(f"cut off at {len(items)} records of {customer}")
-            usage = _summed(items)
-            response, has_failed = self._report(customer, usage)
+            response, has_failed = self._report(customer, _summed(items))
             for item in items:
-                created = _as_javascript(item["create_timestamp"]["N"])
+                # JavaScript's only number is the double.
+                created = float(item["create_timestamp"]["N"])
                 if created > MAX_SAFE_INTEGER:
                     raise JobFailedError(f"no record of {customer} has the key {created}")
                 self._mark(customer, created, response, has_failed=has_failed)
@@ -196,15 +172,10 @@ def _summed(items: list[Item]) -> list[tuple[str, float]]:
             dimension = entry["M"]["dimension"]["S"]
             if dimension in _PROTOTYPE:
                 raise JobFailedError(f"the dimensions' map has {dimension} from the start")
-            quantity = _as_javascript(entry["M"]["value"]["N"])
+            quantity = float(entry["M"]["value"]["N"])
             known = [index for index, (name, _) in enumerate(earlier) if name == dimension]
             if known:
                 usage[known[0]] = (dimension, usage[known[0]][1] + quantity)
             else:
                 usage.append((dimension, quantity))
     return usage
-
-
-def _as_javascript(number: str) -> float:
-    """JavaScript's only number is the double."""
-    return float(number)
