@@ -8,28 +8,14 @@ from infra.config import Config, ConfigError
 from infra.metering_records_stack import MeteringRecordsStack
 
 
-def build(app: cdk.App, config: Config) -> None:
-    """Add the stack to the app.
-
-    Parameters
-    ----------
-    app : App
-        The CDK app.
-    config : Config
-        The checked parameters.
-    """
-    env = cdk.Environment(region=config.aws_region_name)
-    MeteringRecordsStack(app, config.stack_name, config=config, env=env)
-
-
 def main() -> None:
-    """Synthesize the app for the parameters in ``cdk.context.json``."""
+    """Synthesize the stack for the parameters in ``cdk.context.json``."""
     app = cdk.App()
     try:
         config = Config.from_context(app.node.try_get_context("params"))
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    build(app, config)
+    MeteringRecordsStack(app, config)
     app.synth()
 
 

@@ -24,35 +24,18 @@ class CompilationError(RuntimeError):
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A CPython on this machine.
-
-    Parameters
-    ----------
-    executable : Path
-        Path of the executable.
-    version : str
-        Full version, such as ``3.13.9``.
-    """
+    """A CPython on this machine."""
 
     executable: Path
     version: str
+    """Full version, such as ``3.13.9``."""
 
 
 def find_interpreter(python_version: str) -> Interpreter | None:
-    """Find an interpreter whose byte code the given version runs.
+    """Find a released CPython whose byte code the given version, such as ``3.13``, can run.
 
     Byte code is bound to the minor version. The running interpreter is preferred, then the one on the path,
     then those that uv and pyenv have installed.
-
-    Parameters
-    ----------
-    python_version : str
-        Major and minor version, such as ``3.13``.
-
-    Returns
-    -------
-    Interpreter | None
-        A released CPython of that version, or None if there is none.
     """
     wanted = re.compile(rf"cpython ({re.escape(python_version)}\.\d+)")
     for executable in _candidates(python_version):
@@ -65,16 +48,7 @@ def compile_bundle(interpreter: Interpreter, output: Path, package: str) -> None
     """Add byte code: Lambda's file system is read-only, so every start would compile everything again.
 
     Python does not check it against sources, whose times Lambda's archive does not keep. It replaces the
-    dependencies' sources; our own are kept, so that tracebacks show them.
-
-    Parameters
-    ----------
-    interpreter : Interpreter
-        The compiler.
-    output : Path
-        Directory of the bundle.
-    package : str
-        Name of our own package in it.
+    dependencies' sources; those of ``package``, our own, are kept, so that tracebacks show them.
 
     Raises
     ------

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Self
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-# RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
-_RETENTION_DAYS = (
-    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545),
-    *(731, 1096, 1827, 2192, 2557, 2922, 3288, 3653),
-)
+from infra.partitions import Partition, partition_of
+from metering_handlers.contract.identifiers import IdentifierKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 
 class ConfigError(ValueError):
     """The configuration is invalid; the message says which parameter, and what to write instead."""
+
+
+def read_context(path: Path, assignments: Iterable[str] = ()) -> dict[str, object]:
+    """Read ``cdk.context.json`` as the CDK CLI does, with the ``key=value`` of its ``--context`` on top.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ConfigError
+        If it is not JSON.
+    """
+    try:
+        # Editors on Windows begin a file with a byte order mark.
+        context: object = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ConfigError(f"{path.name} is not JSON: {error}.") from error
+    values = context if isinstance(context, dict) else {}
+    return values | {key: value for key, _, value in (pair.partition("=") for pair in assignments)}
 
 
 class Authorization(StrEnum):
@@ -43,242 +64,153 @@ class Architecture(StrEnum):
 
 
 class _Params(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Throttle(_Params):
-    """Limit of requests; those beyond it are answered 429.
+    """Limit of requests; those beyond it are answered 429."""
 
-    Parameters
-    ----------
-    rate_per_second : int
-        Requests per second, as a steady rate.
-    burst : int
-        Requests in a burst.
-    """
-
-    rate_per_second: Annotated[
-        int, Field(strict=True, ge=1, le=10_000, description="a whole number of requests from 1 to 10000")
-    ] = 100
-    burst: Annotated[
-        int, Field(strict=True, ge=1, le=5_000, description="a whole number of requests from 1 to 5000")
-    ] = 200
+    rate_per_second: int = Field(100, ge=1, le=10_000)
+    """Requests per second, as a steady rate."""
+    burst: int = Field(200, ge=1, le=5_000)
+    """Requests in a burst."""
 
 
 class UsagePlan(Throttle):
-    """Limits of the API key.
+    """Limits of the API key."""
 
-    Parameters
-    ----------
-    requests_per_day : int
-        Quota of requests per day (UTC).
-    """
-
-    requests_per_day: Annotated[
-        int, Field(strict=True, ge=1, description="a whole number of requests of at least 1")
-    ] = 100_000
+    requests_per_day: int = Field(100_000, ge=1)
+    """Quota of requests per day (UTC)."""
 
 
 class Domain(_Params):
-    """Custom domain name of the API.
+    """Custom domain name of the API."""
 
-    Parameters
-    ----------
-    name : str
-        The host name.
-    certificate_arn : str
-        Certificate for it, in AWS Certificate Manager in the API's region.
-    base_path : str | None
-        Base path of the API, of one or several segments; without one, the API has the whole domain.
-    hosted_zone_id, hosted_zone_name : str | None
-        Route 53 hosted zone for the DNS record; without one, create the record by hand.
-    keep_default_endpoint : bool
-        Keep the default endpoint (execute-api) open.
-    """
-
-    name: Annotated[
-        str,
-        Field(
-            strict=True,
-            max_length=253,
-            pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$",
-            description='a host name in lower case, such as "metering.example.com"',
-        ),
-    ]
-    certificate_arn: Annotated[
-        str,
-        Field(
-            strict=True,
-            pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$",
-            description="the ARN of a certificate (arn:aws:acm:<region>:<account>:certificate/<id>)",
-        ),
-    ]
-    base_path: Annotated[
-        str | None,
-        Field(
-            strict=True,
-            pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
-            max_length=300,
-            description='a path such as "billing" or "billing/v1", without a slash at its ends',
-        ),
-    ] = None
-    hosted_zone_id: Annotated[
-        str | None,
-        Field(strict=True, pattern=r"^[A-Z0-9]{1,32}$", description="the id of a Route 53 hosted zone"),
-    ] = None
-    hosted_zone_name: Annotated[
-        str | None,
-        Field(strict=True, min_length=1, description='the name of that zone, such as "example.com"'),
-    ] = None
-    keep_default_endpoint: Annotated[bool, Field(strict=True, description="true or false")] = False
+    name: str = Field(max_length=253, pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$")
+    """Host name in lower case, such as "metering.example.com"."""
+    certificate_arn: str = Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$")
+    """ARN of the certificate for it, in AWS Certificate Manager in the API's region."""
+    base_path: str | None = Field(None, max_length=300, pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")
+    """Base path of the API, such as "billing" or "billing/v1", without a slash at its ends; without one,
+    the API has the whole domain."""
+    hosted_zone_id: str | None = Field(None, pattern=r"^[A-Z0-9]{1,32}$")
+    """Id of the Route 53 hosted zone for the DNS record; without one, create the record by hand."""
+    hosted_zone_name: str | None = Field(None, min_length=1)
+    """Name of that zone, such as "example.com"."""
+    keep_default_endpoint: bool = False
+    """Keep the default endpoint (execute-api) open."""
 
 
 def _check_network(cidr: str) -> str:
-    network: IPv4Network | IPv6Network = ip_network(cidr)
-    if network.prefixlen == 0:
-        raise ValueError(cidr)
+    if ip_network(cidr).prefixlen == 0:
+        raise ValueError("this is the whole internet")
     return cidr
 
 
-_NETWORK = 'a network in CIDR notation, such as "203.0.113.0/24", and not the whole internet'
-_Network = Annotated[str, Field(strict=True), AfterValidator(_check_network)]
-
-
-# UsageRecord.Dimension (AWS Marketplace Metering API reference).
-_DIMENSION_NAME = "the API identifier of a dimension, 1 to 255 characters"
-_DimensionName = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
+def _check_region(name: str) -> str:
+    partition_of(name)
+    return name
 
 
 class Config(_Params):
-    """Configuration of one deployment.
+    """Configuration of one deployment."""
 
-    Parameters
-    ----------
-    aws_region_name : str
-        AWS region to deploy to, which is that of the metering table.
-    metering_table_name : str
-        Name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created.
-    authorization : Authorization
-        Who may call: IAM identities of the account, holders of an API key, or everyone in ``allowed_cidrs``.
-    usage_plan : UsagePlan
-        Limits of the API key; only with ``API_KEY``.
-    allowed_cidrs : tuple[str, ...]
-        Networks that may call; if empty, all.
-    throttle : Throttle
-        Limits of all callers together.
-    alarm_email : str | None
-        Recipient of alarm notifications.
-    log_level : LogLevel
-        Lowest level that is logged; with ``WARNING`` or ``ERROR``, requests are not.
-    log_retention_days : int
-        Days for which logs are kept.
-    idempotency_hours : int
-        Hours for which an idempotency key is remembered; the API's contract is 24.
-    transaction_id_days : int
-        Days for which an entry's ``transaction_id`` is known, so that its usage is stored once.
-    metering_table_kms_key_arn : str | None
-        Customer managed key of the metering table, if it is encrypted with one.
-    create_metering_table : bool
-        Create the metering table, in a sandbox without the quickstart.
-    set_api_gateway_account_role : bool
-        Set the role with which API Gateway writes logs, for the whole account and region; false if another
-        stack sets it.
-    lambda_architecture : Architecture
-        Instruction set; ``x86_64`` for a region without arm64.
-    domain : Domain | None
-        Custom domain name; without one, the API has the URL that API Gateway assigns.
-    dimensions : tuple[str, ...]
-        The product's dimensions; usage of others is refused. If empty, all are accepted.
-    stack_name : str
-        Name of the stack, from which the names of its resources and metrics derive; it distinguishes
-        deployments for several products.
-    waf : bool
-        Protect the API with AWS WAF: managed rules, and a limit for each address.
-    """
+    aws_region_name: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)+-\d+$"), AfterValidator(_check_region)]
+    """AWS region to deploy to, such as "us-east-1"; it is that of the metering table."""
+    metering_table_name: str = Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")
+    """Name of the DynamoDB table that the AWS Marketplace SaaS quickstart has created."""
+    subscribers_table_name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]{3,255}$")
+    """Name of the quickstart's table of subscribers, such as "AWSMarketplaceSubscribers"; usage of customers
+    that it does not have is refused. If unset, customers are not looked up."""
+    customer_identifiers: tuple[IdentifierKind, ...] = Field(tuple(IdentifierKind), min_length=1)
+    """Kinds of customer identifiers that inserts accept."""
+    authorization: Authorization = Authorization.IAM
+    """Who may call: IAM identities of the account, holders of an API key, or everyone in allowed_cidrs."""
+    usage_plan: UsagePlan = UsagePlan()
+    """Limits of the API key; only with API_KEY."""
+    allowed_cidrs: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
+    """Networks that may call, in CIDR notation such as "203.0.113.0/24"; if empty, all. With an IPv6 network
+    among them, the API is dual-stack."""
+    throttle: Throttle = Throttle()
+    """Limits of all callers together."""
+    alarm_email: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    """E-mail address to which alarms are sent."""
+    expected_usage_hours: int | None = Field(None, ge=1, le=168)
+    """Hours without an inserted record after which the alarm NothingInserted goes off; if unset, it never
+    does."""
+    job_records_per_hour: int = Field(1_000, ge=100, le=6_000)
+    """Records that the quickstart's hourly job can bill in an hour; the alarm PendingBacklog goes off if more
+    wait. The default is right for the job as the quickstart deploys it."""
+    log_level: LogLevel = LogLevel.INFO
+    """Lowest level that is logged; with WARNING or ERROR, requests are not."""
+    # RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
+    log_retention_days: Literal[
+        1,
+        3,
+        5,
+        7,
+        14,
+        30,
+        60,
+        90,
+        120,
+        150,
+        180,
+        365,
+        400,
+        545,
+        731,
+        1096,
+        1827,
+        2192,
+        2557,
+        2922,
+        3288,
+        3653,
+    ] = 90
+    """Days for which logs are kept."""
+    idempotency_hours: int = Field(24, ge=24, le=720)
+    """Hours for which an idempotency key is remembered; the API's contract is 24."""
+    transaction_id_days: int = Field(90, ge=35, le=400)
+    """Days for which an entry's transaction_id is known, so that its usage is stored once."""
+    metering_table_kms_key_arn: str | None = Field(
+        None, pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
+    )
+    """ARN of the metering table's customer managed key, if it is encrypted with one; the table of subscribers
+    may use the same one."""
+    create_metering_table: bool = False
+    """Create the metering table, in a sandbox without the quickstart."""
+    set_api_gateway_account_role: bool = True
+    """Set the role with which API Gateway writes logs, for the whole account and region; false if another
+    stack sets it."""
+    lambda_architecture: Architecture = Architecture.ARM_64
+    """Instruction set of the functions; x86_64 for a region without arm64."""
+    waf: bool = False
+    """Protect the API with AWS WAF: managed rules, and a limit for each address."""
+    domain: Domain | None = None
+    """Custom domain name; without one, the API has the URL that API Gateway assigns."""
+    # UsageRecord.Dimension (AWS Marketplace Metering API reference).
+    dimensions: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = ()
+    """The product's dimensions, such as "metered_1_id"; usage of others is refused. If empty, all are
+    accepted."""
+    stack_name: str = Field(
+        "cdk-apigw-marketplace-metering-records", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$"
+    )
+    """Name of the stack, from which the names of its resources and metrics derive; it distinguishes
+    deployments for several products."""
 
-    aws_region_name: Annotated[
-        str,
-        Field(
-            strict=True,
-            pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
-            description='the name of an AWS region, such as "us-east-1"',
-        ),
-    ]
-    metering_table_name: Annotated[
-        str,
-        Field(
-            strict=True,
-            pattern=r"^[A-Za-z0-9_.-]{3,255}$",
-            description="the name of the quickstart's DynamoDB table: 3 to 255 of A-Z a-z 0-9 _ . -",
-        ),
-    ]
-    authorization: Annotated[Authorization, Field(description='"IAM", "API_KEY" or "NONE"')] = (
-        Authorization.IAM
-    )
-    usage_plan: Annotated[
-        UsagePlan, Field(description="an object with rate_per_second, burst and requests_per_day")
-    ] = UsagePlan()
-    allowed_cidrs: Annotated[
-        tuple[_Network, ...], Field(description='a list of networks, such as ["203.0.113.0/24"]')
-    ] = ()
-    throttle: Annotated[Throttle, Field(description="an object with rate_per_second and burst")] = Throttle()
-    alarm_email: Annotated[
-        str | None,
-        Field(strict=True, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="an e-mail address"),
-    ] = None
-    log_level: Annotated[LogLevel, Field(description='"INFO", "WARNING" or "ERROR"')] = LogLevel.INFO
-    log_retention_days: Annotated[
-        int,
-        Field(
-            strict=True,
-            description=f"one of {', '.join(map(str, _RETENTION_DAYS))}",
-            json_schema_extra={"enum": [*_RETENTION_DAYS]},
-        ),
-    ] = 90
-    idempotency_hours: Annotated[
-        int,
-        Field(strict=True, ge=24, le=720, description="a whole number of hours from 24 to 720 (30 days)"),
-    ] = 24
-    transaction_id_days: Annotated[
-        int, Field(strict=True, ge=35, le=400, description="a whole number of days from 35 to 400")
-    ] = 90
-    metering_table_kms_key_arn: Annotated[
-        str | None,
-        Field(
-            strict=True,
-            pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$",
-            description="the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>)",
-        ),
-    ] = None
-    create_metering_table: Annotated[bool, Field(strict=True, description="true or false")] = False
-    set_api_gateway_account_role: Annotated[bool, Field(strict=True, description="true or false")] = True
-    lambda_architecture: Annotated[Architecture, Field(description='"arm64" or "x86_64"')] = (
-        Architecture.ARM_64
-    )
-    waf: Annotated[bool, Field(strict=True, description="true or false")] = False
-    domain: Annotated[
-        Domain | None, Field(description="an object with name, certificate_arn and, optionally, base_path")
-    ] = None
-    dimensions: Annotated[
-        tuple[_DimensionName, ...],
-        Field(description='a list of the product\'s dimensions, such as ["metered_1_id", "metered_2_id"]'),
-    ] = ()
-    stack_name: Annotated[
-        str,
-        Field(
-            strict=True,
-            pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$",
-            description="the name of a CloudFormation stack: a letter, then up to 127 of A-Z a-z 0-9 -",
-        ),
-    ] = "cdk-apigw-marketplace-metering-records"
+    @property
+    def partition(self) -> Partition:
+        """Partition of the region."""
+        return partition_of(self.aws_region_name)
+
+    @property
+    def is_dual_stack(self) -> bool:
+        """Whether the API can be reached by IPv6."""
+        return any(ip_network(cidr).version == 6 for cidr in self.allowed_cidrs)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        if self.log_retention_days not in _RETENTION_DAYS:
-            description = type(self).model_fields["log_retention_days"].description
-            raise ValueError(
-                f"params.log_retention_days must be {description}, not {self.log_retention_days}"
-            )
         if self.authorization is Authorization.NONE and not self.allowed_cidrs:
             raise ValueError(
                 'params.authorization "NONE" lets anybody write to your bill, so it needs '
@@ -313,56 +245,42 @@ class Config(_Params):
 
     @classmethod
     def from_context(cls, params: object) -> Self:
-        """Check the parameters.
-
-        Parameters
-        ----------
-        params : object
-            The value of the context key ``params``; JSON text, if it came by the CDK CLI's ``--context``.
+        """Check the context key ``params``, which is JSON text if it came by ``--context``.
 
         Raises
         ------
         ConfigError
-            If a parameter is missing, unknown or wrong.
+            If a parameter is missing, unknown or wrong; the message names all of them.
         """
         if params is None:
             raise ConfigError('cdk.context.json has no "params"; docs/configuration.md shows what it needs.')
         try:
-            return cls.model_validate_json(params) if isinstance(params, str) else cls.model_validate(params)
+            return cls.model_validate_json(params if isinstance(params, str) else json.dumps(params))
         except ValidationError as error:
             problems = [
                 _explain(line["type"], line["loc"], line["input"], line["msg"]) for line in error.errors()
             ]
-            raise ConfigError("cdk.context.json: " + "; ".join(problems) + ".") from error
+            raise ConfigError("cdk.context.json: " + " ".join(problems)) from error
 
 
 _SECTIONS: dict[str, type[_Params]] = {"usage_plan": UsagePlan, "throttle": Throttle, "domain": Domain}
 
 
 def _explain(kind: str, path: tuple[int | str, ...], value: object, message: str) -> str:
-    """Say what is wrong with one parameter, and what to write instead."""
+    """Say what is wrong with one parameter, and what it means."""
+    message = message.removeprefix("Value error, ")
     if not path:
-        is_ours = kind == "value_error"
-        return (
-            message.removeprefix("Value error, ") if is_ours else f"params must be an object, not {value!r}"
-        )
+        return f"{message}." if kind == "value_error" else f"params must be an object, not {value!r}."
     name = ".".join(["params", *map(str, path)])
     if kind == "extra_forbidden":
-        return f"{name} is not a known parameter; docs/configuration.md lists them"
-    wanted = f"must be {_description(path)}"
+        return f"{name} is not a known parameter; docs/configuration.md lists them."
+    match path:
+        case (str(section), str(member)):
+            field = _SECTIONS[section].model_fields[member]
+        case _:
+            field = Config.model_fields[str(path[0])]
     if kind == "missing":
-        return f"{name} is missing; it {wanted}"
+        return f"{name} is missing. {field.description}"
     placeholder = isinstance(value, str) and value.startswith("<") and value.endswith(">")
     hint = " (the placeholder was never filled in)" if placeholder else ""
-    return f"{name} {wanted}, not {value!r}{hint}"
-
-
-def _description(path: tuple[int | str, ...]) -> str | None:
-    name, *rest = path
-    match rest:
-        case [int(), *_]:
-            return _DIMENSION_NAME if name == "dimensions" else _NETWORK
-        case [str(member), *_]:
-            return _SECTIONS[str(name)].model_fields[member].description
-        case _:
-            return Config.model_fields[str(name)].description
+    return f"{name} cannot be {value!r}{hint}: {message}. {field.description}"

@@ -25,58 +25,50 @@ class Table(StrEnum):
 
     METERING = "METERING_TABLE_NAME"
     IDEMPOTENCY = "IDEMPOTENCY_TABLE_NAME"
+    SUBSCRIBERS = "SUBSCRIBERS_TABLE_NAME"
+    """Only with ``params.subscribers_table_name``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSpec:
-    """One function and its route.
-
-    Parameters
-    ----------
-    name : str
-        Construct id; the stack's outputs, alarms and runbook sections begin with it.
-    module : str
-        Module of ``metering_handlers`` with the ``lambda_handler``.
-    method : str
-        HTTP method of the route.
-    path : str
-        Path of the route, without a leading slash.
-    description : str
-        Shown in the Lambda console.
-    label : str
-        Name in the dashboard's graphs.
-    memory_mb : int
-        Memory in MB, and with it the share of a CPU (1,769 MB is one).
-    table_actions : Mapping[Table, tuple[str, ...]]
-        The IAM actions that the function may do on each table.
-    slow_seconds : float
-        p99 duration in seconds above which the function's *Slow* alarm goes off.
-    settings : Callable[[Config], Mapping[str, str]]
-        Environment variables beside the tables' names and the settings of Powertools.
-    """
+    """One function and its route."""
 
     name: str
+    """Construct id; the stack's outputs, alarms and runbook sections begin with it."""
     module: str
+    """Module of ``metering_handlers`` with the ``lambda_handler``."""
     method: str
     path: str
+    """Path of the route, without a leading slash."""
     description: str
+    """Shown in the Lambda console."""
     label: str
+    """Name in the dashboard's graphs."""
     memory_mb: int
+    """Memory, and with it the share of a CPU (1,769 MB is one)."""
     table_actions: Mapping[Table, tuple[str, ...]]
-    slow_seconds: float
+    """The IAM actions that the function may do on each table of the deployment."""
+    slow_seconds: int
+    """p99 duration above which the function's *Slow* alarm goes off."""
     settings: Callable[[Config], Mapping[str, str]] = field(default=lambda _: {})
+    """Environment variables beside the tables' names and the settings of Powertools."""
 
 
 def _insert_settings(config: Config) -> Mapping[str, str]:
     return {
         "IDEMPOTENCY_HOURS": str(config.idempotency_hours),
         "TRANSACTION_ID_DAYS": str(config.transaction_id_days),
+        "CUSTOMER_IDENTIFIERS": ",".join(config.customer_identifiers),
     }
 
 
 # TransactWriteItems needs the permissions of its actions, which are puts ("Using IAM with DynamoDB
 # transactions", Amazon DynamoDB Developer Guide).
-_INSERT_ACTIONS = {Table.METERING: (PUT_ITEM,), Table.IDEMPOTENCY: (PUT_ITEM, _BATCH_GET_ITEM)}
+_INSERT_ACTIONS = {
+    Table.METERING: (PUT_ITEM,),
+    Table.IDEMPOTENCY: (PUT_ITEM, _BATCH_GET_ITEM),
+    Table.SUBSCRIBERS: (_BATCH_GET_ITEM,),
+}
 
 FUNCTIONS = (
     FunctionSpec(

@@ -14,16 +14,7 @@ if TYPE_CHECKING:
 class RetainedLogGroup(logs.LogGroup):
     """A log group with a retention period, which is kept when the stack is deleted.
 
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    retention_days : int
-        Days for which log lines are kept.
-    name : str | None
-        Physical name, where a service requires a certain one.
+    ``name`` is for a service that requires a certain one.
     """
 
     def __init__(

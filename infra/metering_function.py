@@ -11,6 +11,7 @@ from constructs import Construct
 
 from infra.functions import METRICS_NAMESPACE, PUT_ITEM, Table
 from infra.log_group import RetainedLogGroup
+from infra.partitions import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,21 +30,7 @@ says what is stored and until when to resume; API Gateway's 504 cannot.
 
 
 class MeteringFunction(Construct):
-    """A function of ``src/metering_handlers``.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    spec : FunctionSpec
-        Specification of the function; its name is the construct id.
-    config : Config
-        The checked parameters.
-    code : Code
-        The code that the functions share.
-    tables : Mapping[Table, ITable]
-        All tables; the function gets access to those of its ``table_actions``.
-    """
+    """A function of ``src/metering_handlers``, with access to the tables of its ``table_actions``."""
 
     def __init__(
         self,
@@ -56,6 +43,7 @@ class MeteringFunction(Construct):
     ) -> None:
         super().__init__(scope, spec.name)
         self.spec = spec
+        own_tables = [table for table in spec.table_actions if table in tables]
         self.log_group = RetainedLogGroup(self, "Logs", retention_days=config.log_retention_days)
         # A role of its own: the managed policy that CDK would attach allows writing to every log group.
         role = iam.Role(
@@ -81,14 +69,15 @@ class MeteringFunction(Construct):
             environment={
                 "POWERTOOLS_SERVICE_NAME": Stack.of(self).stack_name,
                 "POWERTOOLS_METRICS_NAMESPACE": METRICS_NAMESPACE,
-                "POWERTOOLS_LOG_LEVEL": config.log_level,
-                **{table: tables[table].table_name for table in spec.table_actions},
+                # Lambda's own AWS_LAMBDA_LOG_LEVEL is stronger than POWERTOOLS_LOG_LEVEL.
+                "METERING_LOG_LEVEL": config.log_level,
+                **{table: tables[table].table_name for table in own_tables},
                 **spec.settings(config),
             },
         )
-        for table, actions in spec.table_actions.items():
+        for table in own_tables:
             # The grant methods of the table would allow the actions on its indexes too.
-            self._allow([*actions], tables[table].table_arn)
+            self._allow([*spec.table_actions[table]], tables[table].table_arn)
         if config.metering_table_kms_key_arn:
             self._allow_key(config.metering_table_kms_key_arn)
         Validations.of(self).acknowledge(
@@ -106,9 +95,15 @@ class MeteringFunction(Construct):
         )
 
     def _allow_key(self, key_arn: str) -> None:
-        """Let the function use the metering table's key, through DynamoDB only."""
+        """Let the function use the metering table's key, through DynamoDB only.
+
+        AWS documents the value of ``kms:ViaService`` for amazonaws.com only ("AWS KMS condition keys", AWS
+        Key Management Service Developer Guide); partitions with another domain get both.
+        """
         actions = ["kms:Decrypt"]
         if PUT_ITEM in self.spec.table_actions[Table.METERING]:
             actions += ["kms:Encrypt", "kms:GenerateDataKey"]
-        through_dynamodb = {"kms:ViaService": f"dynamodb.{Stack.of(self).region}.amazonaws.com"}
-        self._allow(actions, key_arn, {"StringEquals": through_dynamodb})
+        region = Stack.of(self).region
+        suffixes = dict.fromkeys(["amazonaws.com", partition_of(region).dns_suffix])
+        services = [f"dynamodb.{region}.{suffix}" for suffix in suffixes]
+        self._allow(actions, key_arn, {"StringEquals": {"kms:ViaService": services}})

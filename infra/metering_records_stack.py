@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import Stack
+from aws_cdk import Environment, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 
 from infra.api.firewall import Firewall
@@ -16,37 +16,31 @@ from infra.operations.monitoring import Operations
 from infra.tables import IdempotencyTable, SandboxMeteringTable
 
 if TYPE_CHECKING:
-    from aws_cdk import Environment
     from constructs import Construct
 
     from infra.config import Config
 
 
 class MeteringRecordsStack(Stack):
-    """All resources of one deployment.
+    """All resources of one deployment."""
 
-    Parameters
-    ----------
-    scope : Construct
-        The app.
-    construct_id : str
-        Name of the stack.
-    config : Config
-        The checked parameters.
-    env : Environment
-        Region to deploy to.
-    """
-
-    def __init__(self, scope: Construct, construct_id: str, *, config: Config, env: Environment) -> None:
+    def __init__(self, scope: Construct, config: Config) -> None:
         super().__init__(
-            scope, construct_id, env=env, description="REST API for AWS Marketplace metering records"
+            scope,
+            config.stack_name,
+            env=Environment(region=config.aws_region_name),
+            description="REST API for AWS Marketplace metering records",
         )
-        tables = {
+        tables: dict[Table, dynamodb.ITable] = {
             Table.METERING: self._metering_table(config),
             Table.IDEMPOTENCY: IdempotencyTable(
                 self, "IdempotencyTable", table_name=f"{self.stack_name}-idempotency"
             ),
         }
+        if config.subscribers_table_name:
+            tables[Table.SUBSCRIBERS] = dynamodb.Table.from_table_name(
+                self, "SubscribersTable", config.subscribers_table_name
+            )
         target = Target.from_context(self.node, config.lambda_architecture)
         code = function_code(self, target, config.dimensions)
         functions = [

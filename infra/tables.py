@@ -32,15 +32,6 @@ class IdempotencyTable(dynamodb.Table):
 
     A new deployment of the stack finds it by its name: without its rows, usage that the deleted stack has
     stored would be billed again when it is sent again.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    table_name : str
-        Name of the table, unique within the account and region.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:
@@ -53,22 +44,13 @@ class IdempotencyTable(dynamodb.Table):
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             point_in_time_recovery_specification=_RECOVERABLE,
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            deletion_protection=True,
             removal_policy=RemovalPolicy.RETAIN,
         )
 
 
 class SandboxMeteringTable(dynamodb.Table):
-    """The metering table, for a sandbox without the quickstart.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    table_name : str
-        Name of the table.
-    """
+    """The metering table, for a sandbox without the quickstart."""
 
     def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:
         super().__init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aws_cdk import CfnOutput
 from aws_cdk import aws_apigateway as apigateway
@@ -12,53 +12,53 @@ from aws_cdk import aws_route53_targets as targets
 from constructs import Construct
 
 if TYPE_CHECKING:
-    from infra.config import Domain
+    from infra.config import Config, Domain
 
 
 class CustomDomain(Construct):
-    """A regional domain name, mapped to the API's stage, and its DNS record where the hosted zone is known.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    domain : Domain
-        The checked parameters.
-    stage : Stage
-        Stage of the API.
-    """
+    """A regional domain name, mapped to the stage, and its DNS records where the hosted zone is known."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, domain: Domain, stage: apigateway.Stage
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        domain: Domain,
+        config: Config,
+        api: apigateway.RestApi,
     ) -> None:
         super().__init__(scope, construct_id)
+        has_several_segments = domain.base_path is not None and "/" in domain.base_path
+        # Only API Gateway v2 maps several segments, and its model of a domain knows the policies for TLS 1.0
+        # and 1.2 only ("DomainNameConfiguration", API Gateway v2 API reference). Callers get the API's own
+        # policy in any case ("Choose a security policy for your custom domain", API Gateway Developer Guide).
+        is_legacy = has_several_segments or not config.partition.has_enhanced_tls
+        policy = apigateway.SecurityPolicy
         domain_name = apigateway.DomainName(
             self,
             "DomainName",
             domain_name=domain.name,
             certificate=acm.Certificate.from_certificate_arn(self, "Certificate", domain.certificate_arn),
             endpoint_type=apigateway.EndpointType.REGIONAL,
-            endpoint_access_mode=apigateway.EndpointAccessMode.STRICT,
-            # The API's policy, which API Gateway applies anyway ("Choose a security policy for your custom
-            # domain", API Gateway Developer Guide).
-            security_policy=apigateway.SecurityPolicy.TLS13_1_2_PFS_PQ_2025_09,
+            endpoint_access_mode=None if is_legacy else apigateway.EndpointAccessMode.STRICT,
+            security_policy=policy.TLS_1_2 if is_legacy else policy.TLS13_1_2_PFS_PQ_2025_09,
         )
-        # Of API Gateway's two kinds of mapping, the one that allows base paths of several segments ("Use API
-        # mappings to connect API stages to a custom domain name for REST APIs", API Gateway Developer Guide).
-        domain_name.add_api_mapping(stage, base_path=domain.base_path)
+        if has_several_segments:
+            domain_name.add_api_mapping(api.deployment_stage, base_path=domain.base_path)
+        else:
+            domain_name.add_base_path_mapping(api, base_path=domain.base_path, stage=api.deployment_stage)
+        if config.is_dual_stack:
+            cfn_domain_name = cast("apigateway.CfnDomainName", domain_name.node.default_child)
+            cfn_domain_name.add_property_override("EndpointConfiguration.IpAddressType", "dualstack")
         if domain.hosted_zone_id and domain.hosted_zone_name:
             zone = route53.HostedZone.from_hosted_zone_attributes(
                 self, "Zone", hosted_zone_id=domain.hosted_zone_id, zone_name=domain.hosted_zone_name
             )
-            route53.ARecord(
-                self,
-                "AliasRecord",
-                zone=zone,
-                record_name=f"{domain.name}.",
-                target=route53.RecordTarget.from_alias(targets.ApiGatewayDomain(domain_name)),
-            )
+            target = route53.RecordTarget.from_alias(targets.ApiGatewayDomain(domain_name))
+            name = f"{domain.name}."
+            route53.ARecord(self, "AliasRecord", zone=zone, record_name=name, target=target)
+            if config.is_dual_stack:
+                route53.AaaaRecord(self, "Ipv6AliasRecord", zone=zone, record_name=name, target=target)
         else:
             CfnOutput(
                 self,

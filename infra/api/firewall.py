@@ -57,17 +57,6 @@ class Firewall(Construct):
     The limit is the rate of ``throttle``, so that it only affects an address that would use up the API's
     capacity alone. AWS WAF cannot set the content type ``application/problem+json`` and knows no request id,
     so its answer is ``application/json`` without ``instance``.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    stage_arn : str
-        ARN of the API's stage.
-    throttle : Throttle
-        Requests that the API lets through, all callers together.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, stage_arn: str, throttle: Throttle) -> None:

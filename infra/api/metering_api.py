@@ -19,7 +19,7 @@ from infra.log_group import RetainedLogGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from infra.config import Config, Domain
+    from infra.config import Config, Domain, UsagePlan
     from infra.metering_function import MeteringFunction
 
 STAGE_NAME = "prod"
@@ -51,36 +51,43 @@ _ACCESS_LOG_FIELDS = {
 
 
 class MeteringApi(Construct):
-    """The REST API, one route for each function, at the stage ``prod``.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    config : Config
-        The checked parameters.
-    functions : Sequence[MeteringFunction]
-        The functions behind the routes.
-    """
+    """The REST API, one route for each function, at the stage ``prod``."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        config: Config,
-        functions: Sequence[MeteringFunction],
+        self, scope: Construct, construct_id: str, *, config: Config, functions: Sequence[MeteringFunction]
     ) -> None:
         super().__init__(scope, construct_id)
         self.access_log_group = RetainedLogGroup(self, "AccessLogs", retention_days=config.log_retention_days)
-        self.rest_api = apigateway.RestApi(
+        self.rest_api = self._create(config)
+        if config.set_api_gateway_account_role:
+            self._name_account_role()
+        self._refuse_old_tls(has_enhanced_policies=config.partition.has_enhanced_tls)
+        self._keep_execution_logs(config.log_retention_days)
+        add_gateway_responses(self.rest_api, config.authorization)
+        self._validator = self.rest_api.add_request_validator(
+            "ParameterValidator", validate_request_parameters=True
+        )
+        # The stack's outputs name the URLs; CDK's own output would repeat one of them.
+        self.rest_api.node.try_remove_child("Endpoint")
+        self._url = self._own_url(config.domain, config) if config.domain else self.rest_api.url
+        self._output("ApiUrl", self._url, "Base URL of the API.")
+        for function in functions:
+            self._route(function)
+        if config.authorization is Authorization.API_KEY:
+            self._hand_out_key(config.usage_plan)
+        self._acknowledge_findings(config)
+
+    def _create(self, config: Config) -> apigateway.RestApi:
+        is_signed = config.authorization is Authorization.IAM
+        return apigateway.RestApi(
             self,
             "RestApi",
             rest_api_name=Stack.of(self).stack_name,
             description="Stores usage for AWS Marketplace metering, and lists it with its outcome.",
-            endpoint_types=[apigateway.EndpointType.REGIONAL],
+            endpoint_configuration=apigateway.EndpointConfiguration(
+                types=[apigateway.EndpointType.REGIONAL],
+                ip_address_type=apigateway.IpAddressType.DUAL_STACK if config.is_dual_stack else None,
+            ),
             disable_execute_api_endpoint=config.domain is not None
             and not config.domain.keep_default_endpoint,
             # API Gateway writes logs only through a role that is set for the whole account and region.
@@ -102,31 +109,14 @@ class MeteringApi(Construct):
             ),
             default_method_options=apigateway.MethodOptions(
                 authorization_type=apigateway.AuthorizationType.IAM
-                if config.authorization is Authorization.IAM
+                if is_signed
                 else apigateway.AuthorizationType.NONE,
                 api_key_required=config.authorization is Authorization.API_KEY,
             ),
         )
-        if config.set_api_gateway_account_role:
-            self._name_account_role()
-        self._refuse_old_tls()
-        self._keep_execution_logs(config.log_retention_days)
-        add_gateway_responses(self.rest_api, config.authorization)
-        self._validator = self.rest_api.add_request_validator(
-            "ParameterValidator", validate_request_parameters=True
-        )
-        # The stack's outputs name the URLs; CDK's own output would repeat one of them.
-        self.rest_api.node.try_remove_child("Endpoint")
-        self._url = self._own_url(config.domain) if config.domain else self.rest_api.url
-        CfnOutput(self, "ApiUrl", value=self._url, description="Base URL of the API.").override_logical_id(
-            "ApiUrl"
-        )
-        for function in functions:
-            self._route(function)
-        if config.authorization is Authorization.API_KEY:
-            self._hand_out_key(config)
 
-        self._acknowledge_findings(config)
+    def _output(self, name: str, value: str, description: str) -> None:
+        CfnOutput(self, name, value=value, description=description).override_logical_id(name)
 
     def _route(self, function: MeteringFunction) -> None:
         spec = function.spec
@@ -138,20 +128,13 @@ class MeteringApi(Construct):
             request_validator=self._validator,
         )
         path = spec.path.replace("+}", "}")
-        CfnOutput(
-            self,
-            f"{spec.name}Url",
-            value=f"{self._url}{path}",
-            description=f"{spec.method} {path}",
-        ).override_logical_id(f"{spec.name}Url")
+        self._output(f"{spec.name}Url", f"{self._url}{path}", f"{spec.method} {path}")
 
-    def _own_url(self, domain: Domain) -> str:
+    def _own_url(self, domain: Domain, config: Config) -> str:
         """Create the custom domain, and return the API's URL at it."""
-        CustomDomain(self, "CustomDomain", domain=domain, stage=self.rest_api.deployment_stage)
+        CustomDomain(self, "CustomDomain", domain=domain, config=config, api=self.rest_api)
         if domain.keep_default_endpoint:
-            CfnOutput(
-                self, "DefaultApiUrl", value=self.rest_api.url, description="Base URL without the domain."
-            ).override_logical_id("DefaultApiUrl")
+            self._output("DefaultApiUrl", self.rest_api.url, "Base URL without the domain.")
         return f"https://{domain.name}/{f'{domain.base_path}/' if domain.base_path else ''}"
 
     def _name_account_role(self) -> None:
@@ -165,11 +148,13 @@ class MeteringApi(Construct):
         name = Names.unique_resource_name(role, max_length=_ROLE_NAME_LENGTH - len(suffix), separator="-")
         cast("iam.CfnRole", role.node.default_child).role_name = name + suffix
 
-    def _refuse_old_tls(self) -> None:
-        """Accept only TLS 1.2 and 1.3 with forward secrecy, and only the endpoint's own host name."""
+    def _refuse_old_tls(self, *, has_enhanced_policies: bool) -> None:
+        """Accept only TLS 1.2 and 1.3; with forward secrecy, and for the own host name, where AWS can."""
         cfn_rest_api = cast("apigateway.CfnRestApi", self.rest_api.node.default_child)
-        cfn_rest_api.security_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
-        cfn_rest_api.endpoint_access_mode = "STRICT"
+        cfn_rest_api.security_policy = "TLS_1_2"
+        if has_enhanced_policies:
+            cfn_rest_api.security_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
+            cfn_rest_api.endpoint_access_mode = "STRICT"
 
     def _keep_execution_logs(self, retention_days: int) -> None:
         """Create the log group that API Gateway would otherwise create without a retention period."""
@@ -181,25 +166,20 @@ class MeteringApi(Construct):
         )
         self.rest_api.deployment_stage.node.add_dependency(log_group)
 
-    def _hand_out_key(self, config: Config) -> None:
+    def _hand_out_key(self, limits: UsagePlan) -> None:
         plan = self.rest_api.add_usage_plan(
             "UsagePlan",
-            throttle=apigateway.ThrottleSettings(
-                rate_limit=config.usage_plan.rate_per_second, burst_limit=config.usage_plan.burst
-            ),
-            quota=apigateway.QuotaSettings(
-                limit=config.usage_plan.requests_per_day, period=apigateway.Period.DAY
-            ),
+            throttle=apigateway.ThrottleSettings(rate_limit=limits.rate_per_second, burst_limit=limits.burst),
+            quota=apigateway.QuotaSettings(limit=limits.requests_per_day, period=apigateway.Period.DAY),
         )
         plan.add_api_stage(stage=self.rest_api.deployment_stage)
         key = self.rest_api.add_api_key("ApiKey", description="For the seller's billing software.")
         plan.add_api_key(key)
-        CfnOutput(
-            self,
+        self._output(
             "ApiKeyId",
-            value=key.key_id,
-            description="aws apigateway get-api-key --include-value --api-key <this> shows the key.",
-        ).override_logical_id("ApiKeyId")
+            key.key_id,
+            "aws apigateway get-api-key --include-value --api-key <this> shows the key.",
+        )
 
     def _acknowledge_findings(self, config: Config) -> None:
         """Acknowledge the cdk-nag findings that are intended, with the reasons."""
@@ -233,20 +213,16 @@ def _resource_policy(config: Config) -> iam.PolicyDocument | None:
     """
     if not config.allowed_cidrs:
         return None
-    networks = list(config.allowed_cidrs)
-    outsiders = iam.PolicyStatement(
-        effect=iam.Effect.DENY,
-        principals=[iam.AnyPrincipal()],
-        actions=["execute-api:Invoke"],
-        resources=["execute-api:/*"],
-        conditions={"NotIpAddress": {"aws:SourceIp": networks}},
-    )
+    statements = {
+        effect: iam.PolicyStatement(
+            effect=effect,
+            principals=[iam.AnyPrincipal()],
+            actions=["execute-api:Invoke"],
+            resources=["execute-api:/*"],
+            conditions={condition: {"aws:SourceIp": list(config.allowed_cidrs)}},
+        )
+        for effect, condition in ((iam.Effect.ALLOW, "IpAddress"), (iam.Effect.DENY, "NotIpAddress"))
+    }
     if config.authorization is Authorization.IAM:
-        return iam.PolicyDocument(statements=[outsiders])
-    insiders = iam.PolicyStatement(
-        principals=[iam.AnyPrincipal()],
-        actions=["execute-api:Invoke"],
-        resources=["execute-api:/*"],
-        conditions={"IpAddress": {"aws:SourceIp": networks}},
-    )
-    return iam.PolicyDocument(statements=[insiders, outsiders])
+        del statements[iam.Effect.ALLOW]
+    return iam.PolicyDocument(statements=list(statements.values()))

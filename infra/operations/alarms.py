@@ -13,17 +13,19 @@ from infra.operations.metrics import PERIOD, count_of, records_marked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from aws_cdk import aws_apigateway as apigateway
     from constructs import Construct
 
     from infra.api.metering_api import MeteringApi
+    from infra.config import Config
     from infra.metering_function import MeteringFunction
 
 _FEW_REQUESTS = 20
 """Fewer requests than this in five minutes count as this many, so that a single error is at most 5 %."""
+_HOUR = Duration.hours(1)
+"""Period of the alarms that a seller with one request an hour needs."""
 _SILENCE = Duration.minutes(90)
 """Half of the three hours without a marked record after which the job counts as silent."""
-_JOB_PAGE_RECORDS = 6_000
-"""Records that the hourly job reads in an hour: a page of 1 MB, at 171 bytes for one dimension."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,17 @@ def create_alarms(
     scope: Construct,
     functions: Sequence[MeteringFunction],
     api: MeteringApi,
-    metering_table_name: str,
+    config: Config,
     *,
     metric_math: bool,
 ) -> list[cloudwatch.Alarm]:
-    """Create the CloudWatch alarms.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    functions : Sequence[MeteringFunction]
-        The functions to watch.
-    api : MeteringApi
-        The API to watch.
-    metering_table_name : str
-        The quickstart's table, whose hourly job to watch.
-    metric_math : bool
-        Whether to create the alarms on expressions over several metrics, which the local cloud refuses.
-    """
+    """Create the alarms; those on expressions only with ``metric_math``, which the local cloud refuses."""
+    specs = [
+        *_request_alarms(api.rest_api.deployment_stage),
+        *_function_alarms(scope, functions),
+        *_usage_alarms(scope, config.expected_usage_hours),
+        *_job_alarms(scope, config),
+    ]
     return [
         cloudwatch.Alarm(
             scope,
@@ -73,15 +67,12 @@ def create_alarms(
             evaluation_periods=spec.periods,
             treat_missing_data=spec.missing_data,
         )
-        for spec in (*_api_alarms(scope, functions, api), *_job_alarms(scope, metering_table_name))
+        for spec in specs
         if metric_math or isinstance(spec.metric, cloudwatch.Metric)
     ]
 
 
-def _api_alarms(
-    scope: Construct, functions: Sequence[MeteringFunction], api: MeteringApi
-) -> Iterator[_AlarmSpec]:
-    stage = api.rest_api.deployment_stage
+def _request_alarms(stage: apigateway.Stage) -> Iterator[_AlarmSpec]:
     error_rate = cloudwatch.MathExpression(
         expression=f"100 * errors / IF(requests < {_FEW_REQUESTS}, {_FEW_REQUESTS}, requests)",
         using_metrics={
@@ -91,6 +82,33 @@ def _api_alarms(
         label="5xx answers, %",
         period=PERIOD,
     )
+    all_refused = cloudwatch.MathExpression(
+        expression="IF((requests > 0) AND (refused >= requests), 1, 0)",
+        using_metrics={
+            "refused": stage.metric_client_error(statistic="Sum", period=_HOUR),
+            "requests": stage.metric_count(statistic="Sum", period=_HOUR),
+        },
+        label="1: all requests were refused",
+        period=_HOUR,
+    )
+    yield _AlarmSpec("ServerErrors", error_rate, 5, "More than 5 % of the requests were answered with 5xx.")
+    yield _AlarmSpec(
+        "HourOfServerErrors",
+        stage.metric_server_error(statistic="Sum", period=_HOUR),
+        0,
+        "Requests of the last hour were answered with 5xx.",
+    )
+    yield _AlarmSpec(
+        "HourOfRefusals",
+        all_refused,
+        0,
+        "All requests of an hour were refused with 4xx.",
+        # On until a request is accepted: a daily batch that is refused must not end as OK an hour later.
+        missing_data=cloudwatch.TreatMissingData.IGNORE,
+    )
+
+
+def _function_alarms(scope: Construct, functions: Sequence[MeteringFunction]) -> Iterator[_AlarmSpec]:
     throttles = cloudwatch.MathExpression(
         expression=" + ".join(f"t{number}" for number in range(len(functions))),
         using_metrics={
@@ -100,12 +118,10 @@ def _api_alarms(
         label="Function throttles",
         period=PERIOD,
     )
-    incomplete = count_of(scope, "IncompleteRequests")
-    yield _AlarmSpec("ServerErrors", error_rate, 5, "More than 5 % of the requests were answered with 5xx.")
     yield _AlarmSpec("FunctionThrottles", throttles, 0, "Lambda refused to run a function.", periods=2)
     yield _AlarmSpec(
         "IncompleteRequests",
-        incomplete,
+        count_of(scope, "IncompleteRequests"),
         0,
         "A request was answered before all of its usage was stored; its caller has to resume it.",
     )
@@ -125,7 +141,28 @@ def _api_alarms(
         )
 
 
-def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSpec]:
+def _usage_alarms(scope: Construct, expected_hours: int | None) -> Iterator[_AlarmSpec]:
+    if expected_hours is None:
+        return
+    period = Duration.hours(expected_hours)
+    # Filled, because an alarm on a metric alone would go on with its last data point ("Alarm evaluation",
+    # Amazon CloudWatch User Guide).
+    nothing = cloudwatch.MathExpression(
+        expression="IF(FILL(inserted, 0) > 0, 0, 1)",
+        using_metrics={"inserted": count_of(scope, "RecordsInserted", period=period)},
+        label="1: nothing was inserted",
+        period=period,
+    )
+    yield _AlarmSpec(
+        "NothingInserted",
+        nothing,
+        0,
+        f"No record was inserted for {expected_hours} hours.",
+        missing_data=cloudwatch.TreatMissingData.BREACHING,
+    )
+
+
+def _job_alarms(scope: Construct, config: Config) -> Iterator[_AlarmSpec]:
     """Yield the alarms on the quickstart's hourly job.
 
     An alarm on a metric of DynamoDB keeps its state where data is missing, whatever its settings
@@ -141,7 +178,7 @@ def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSp
         " AND (FILL(marked, 0) - DIFF(FILL(marked, 0)) == 0), 1))",
         using_metrics={
             "inserted": count_of(scope, "RecordsInserted", period=_SILENCE),
-            "marked": records_marked(metering_table_name, period=_SILENCE),
+            "marked": records_marked(config.metering_table_name, period=_SILENCE),
         },
         label="1: records wait, and none was marked",
         period=_SILENCE,
@@ -154,7 +191,7 @@ def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSp
         expression="inserted - marked",
         using_metrics={
             "inserted": count_of(scope, "RecordsInserted", period=week),
-            "marked": records_marked(metering_table_name, period=week),
+            "marked": records_marked(config.metering_table_name, period=week),
         },
         label="Records inserted and not marked",
         period=week,
@@ -169,7 +206,7 @@ def _job_alarms(scope: Construct, metering_table_name: str) -> Iterator[_AlarmSp
     yield _AlarmSpec(
         "PendingBacklog",
         backlog,
-        _JOB_PAGE_RECORDS,
-        "More records wait than the quickstart's hourly job reads in an hour.",
+        config.job_records_per_hour,
+        "More records wait than the quickstart's hourly job can bill in an hour.",
         missing_data=cloudwatch.TreatMissingData.IGNORE,
     )

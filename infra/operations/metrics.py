@@ -18,19 +18,7 @@ PERIOD = Duration.minutes(5)
 def count_of(
     scope: Construct, metric_name: str, label: str | None = None, period: Duration = PERIOD
 ) -> cloudwatch.Metric:
-    """Return the sum of a custom metric emitted by the functions.
-
-    Parameters
-    ----------
-    scope : Construct
-        Any construct of the stack whose functions emit the metric.
-    metric_name : str
-        Name of the metric in ``src/metering_handlers``.
-    label : str | None
-        Name in a graph.
-    period : Duration
-        Length of a data point.
-    """
+    """Return the sum of a metric that the functions of the scope's stack emit."""
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=metric_name,
@@ -49,15 +37,6 @@ def records_marked(
     Only the job calls UpdateItem on the metering table, once for each record. ``SuccessfulRequestLatency``
     has one sample for each successful call ("DynamoDB metrics and dimensions", Amazon DynamoDB Developer
     Guide).
-
-    Parameters
-    ----------
-    metering_table_name : str
-        The quickstart's table.
-    label : str | None
-        Name in a graph.
-    period : Duration
-        Length of a data point.
     """
     return cloudwatch.Metric(
         namespace="AWS/DynamoDB",

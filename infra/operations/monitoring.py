@@ -25,21 +25,7 @@ if TYPE_CHECKING:
 
 
 class Operations(Construct):
-    """Alarms, dashboard and saved queries of the API.
-
-    Parameters
-    ----------
-    scope : Construct
-        Parent construct.
-    construct_id : str
-        Construct id, unique within the parent.
-    config : Config
-        The checked parameters.
-    functions : Sequence[MeteringFunction]
-        The functions to watch.
-    api : MeteringApi
-        The API to watch.
-    """
+    """Alarms, dashboard and saved queries of the API."""
 
     def __init__(
         self,
@@ -53,7 +39,7 @@ class Operations(Construct):
         super().__init__(scope, construct_id)
         topic = self._topic(config.alarm_email)
         is_local = is_local_cloud(self.node)
-        alarms = create_alarms(self, functions, api, config.metering_table_name, metric_math=not is_local)
+        alarms = create_alarms(self, functions, api, config, metric_math=not is_local)
         for alarm in alarms:
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,14 +40,23 @@ class TimeSeries:
             ]
         )
 
-    def __add__(self, other: TimeSeries | float) -> TimeSeries:
-        return self._combine(other, operator.add)
-
     def __sub__(self, other: TimeSeries | float) -> TimeSeries:
         return self._combine(other, operator.sub)
 
+    def __rmul__(self, factor: float) -> TimeSeries:
+        return self._combine(factor, operator.mul)
+
+    def __truediv__(self, other: TimeSeries | float) -> TimeSeries:
+        return self._combine(other, operator.truediv)
+
     def __gt__(self, other: TimeSeries | float) -> TimeSeries:
         return self._combine(other, operator.gt)
+
+    def __ge__(self, other: TimeSeries | float) -> TimeSeries:
+        return self._combine(other, operator.ge)
+
+    def __lt__(self, other: TimeSeries | float) -> TimeSeries:
+        return self._combine(other, operator.lt)
 
     def __and__(self, other: TimeSeries) -> TimeSeries:
         return self._combine(other, lambda left, right: bool(left) and bool(right))
@@ -96,20 +105,25 @@ def evaluated(expression: str, metrics: Mapping[str, TimeSeries]) -> TimeSeries:
 
 @dataclass(frozen=True)
 class SimulatedAlarm:
-    """An alarm of the template with one evaluation period, which keeps its state where data is missing."""
+    """An alarm of the template with one evaluation period."""
 
     expression: str
     threshold: float
     period_minutes: int
+    missing_data: bool | None
+    """State where there is no data; None keeps the one before."""
 
     @classmethod
     def from_template(cls, alarm: Mapping[str, Any]) -> SimulatedAlarm:
         assert alarm["EvaluationPeriods"] == 1
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-        assert alarm["TreatMissingData"] == "ignore"
+        missing_data = {"ignore": None, "notBreaching": False, "breaching": True}[alarm["TreatMissingData"]]
+        if "Metrics" not in alarm:
+            assert alarm["Statistic"] == "Sum"
+            return cls(alarm["MetricName"], alarm["Threshold"], alarm["Period"] // 60, missing_data)
         (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
         (period,) = {metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric}
-        return cls(expression, alarm["Threshold"], period // 60)
+        return cls(expression, alarm["Threshold"], period // 60, missing_data)
 
     def states(self, metrics: Mapping[str, Sequence[Value]], retrieved: int) -> Iterator[bool]:
         """Return whether the alarm is on after each minute.
@@ -121,36 +135,41 @@ class SimulatedAlarm:
         retrieved : int
             Data points that CloudWatch looks at: more than the evaluation period, how many is not documented.
         """
-        totals = {name: _running_totals(values) for name, values in metrics.items()}
+        sums = {
+            name: list(accumulate((value or 0 for value in values), initial=0.0))
+            for name, values in metrics.items()
+        }
+        counts = {
+            name: list(accumulate((value is not None for value in values), initial=0))
+            for name, values in metrics.items()
+        }
         every = 60 if self.period_minutes > MULTI_DAY_MINUTES else 1
         is_on = False
+        before: dict[str, list[Value]] = {}
         for minute in range(len(next(iter(metrics.values())))):
-            if (minute + 1) % every:
-                yield is_on
-                continue
-            ends = [minute + 1 - self.period_minutes * back for back in reversed(range(retrieved))]
-            windows = {
-                name: TimeSeries([self._sum(total, end) for end in ends]) for name, total in totals.items()
-            }
-            points = [value for value in evaluated(self.expression, windows).values if value is not None]
-            if points:
-                is_on = points[-1] > self.threshold
+            if (minute + 1) % every == 0:
+                windows = {
+                    name: self._window(sums[name], counts[name], minute + 1, retrieved) for name in metrics
+                }
+                # Between two changes the alarm has nothing new to evaluate.
+                if windows != before:
+                    is_on = self._state(windows, is_on)
+                before = windows
             yield is_on
 
-    def _sum(self, totals: Sequence[tuple[float, int]], end: int) -> Value:
-        total, count = (
-            after - before
-            for after, before in zip(
-                totals[max(0, end)], totals[max(0, end - self.period_minutes)], strict=True
-            )
-        )
-        return total if count else None
+    def _window(self, sums: Sequence[float], counts: Sequence[int], end: int, retrieved: int) -> list[Value]:
+        """The periods before a minute, oldest first."""
+        edges = [max(0, end - self.period_minutes * back) for back in range(retrieved, -1, -1)]
+        return [
+            sums[end] - sums[start] if counts[end] > counts[start] else None for start, end in pairwise(edges)
+        ]
 
-
-def _running_totals(values: Sequence[Value]) -> list[tuple[float, int]]:
-    """Sum and number of the data points before each minute, and before the end."""
-    totals = [(0.0, 0)]
-    for value in values:
-        total, count = totals[-1]
-        totals.append((total, count) if value is None else (total + value, count + 1))
-    return totals
+    def _state(self, windows: Mapping[str, Sequence[Value]], is_on: bool) -> bool:
+        # Some metrics' names begin with a digit.
+        names = {name: f"metric_{name}" for name in windows if not name.isidentifier()}
+        expression = names.get(self.expression, self.expression)
+        metrics = {names.get(name, name): TimeSeries(values) for name, values in windows.items()}
+        points = [value for value in evaluated(expression, metrics).values if value is not None]
+        if points:
+            return points[-1] > self.threshold
+        return is_on if self.missing_data is None else self.missing_data

@@ -1,13 +1,12 @@
 """Content of the functions' bundle, and the asset's hash."""
 
 import hashlib
+import json
 import os
-import re
 import shutil
 import sys
-import tomllib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,14 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Annotations, Match
+from botocore.exceptions import EndpointConnectionError
+from botocore.loaders import JSONFileLoader, Loader
 
 import metering_handlers
 from infra import bundling
-from infra.bundling import BundlingError, Target, bundle, function_code
+from infra.bundling import BOTOCORE_DATA, BundlingError, Target, bundle, function_code
 from infra.byte_code import Interpreter, find_interpreter
+from metering_handlers.dynamodb import connect
 from metering_handlers.inserting import known_dimensions
 
 TARGET = Target(platform="manylinux2014_aarch64", python_version="3.13")
@@ -40,42 +42,34 @@ def found(monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter | None) -> N
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a copy of src/ to change."""
+    """Make a copy of src/, and of the rules of bundling, to change."""
     copy = tmp_path / "src"
     shutil.copytree(bundling.SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    rules = tuple(Path(shutil.copy(path, tmp_path)) for path in bundling.RULES)
     monkeypatch.setattr(bundling, "SOURCE", copy)
     monkeypatch.setattr(bundling, "REQUIREMENTS", copy / "requirements.txt")
     monkeypatch.setattr(bundling, "PACKAGE", copy / "metering_handlers")
+    monkeypatch.setattr(bundling, "RULES", rules)
     return copy
 
 
 def asset_hash(target: Target = TARGET, dimensions: Sequence[str] = ()) -> str:
     with TemporaryDirectory() as outdir:
-        return asset_hash_in(outdir, target, dimensions)
+        stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=outdir), "Stack")
+        function = lambda_.Function(
+            stack,
+            "Function",
+            code=function_code(stack, target, dimensions),
+            handler="h",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+        )
+        cfn_function = function.node.default_child
+        assert isinstance(cfn_function, lambda_.CfnFunction)
+        key: str = stack.resolve(cfn_function.code)["s3Key"]
+        return key
 
 
-def asset_hash_in(outdir: str, target: Target, dimensions: Sequence[str]) -> str:
-    stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=outdir), "Stack")
-    function = lambda_.Function(
-        stack,
-        "Function",
-        code=function_code(stack, target, dimensions),
-        handler="h",
-        runtime=lambda_.Runtime.PYTHON_3_13,
-    )
-    cfn_function = function.node.default_child
-    assert isinstance(cfn_function, lambda_.CfnFunction)
-    code = stack.resolve(cfn_function.code)
-    key: str = code["s3Key"]
-    return key
-
-
-def change(path: Path) -> None:
-    """Change a file's content and not its length."""
-    path.write_text(path.read_text().swapcase())
-
-
-def test_the_code_is_unchanged_by_time_place_and_byte_code(source: Path) -> None:
+def test_the_hash_ignores_time_place_and_byte_code(source: Path) -> None:
     before = asset_hash()
 
     cache = source / "metering_handlers" / "__pycache__"
@@ -87,20 +81,20 @@ def test_the_code_is_unchanged_by_time_place_and_byte_code(source: Path) -> None
     assert asset_hash() == before
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "metering_handlers/contract/limits.py"])
-def test_the_code_changes_with_a_file(source: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("src/requirements.txt", "src/metering_handlers/contract/limits.py"),
+        *("src/metering_handlers/new.py", "src/metering_handlers/contract/new.json"),
+        *("bundling.py", "byte_code.py"),
+    ],
+)
+def test_the_hash_changes_with_a_file(source: Path, name: str) -> None:
     before = asset_hash()
 
-    change(source / name)
-
-    assert asset_hash() != before
-
-
-@pytest.mark.parametrize("name", ["new.py", "contract/new.json"])
-def test_the_code_changes_with_a_new_file(source: Path, name: str) -> None:
-    before = asset_hash()
-
-    (source / "metering_handlers" / name).touch()
+    path = source.parent / name
+    # Where there was a file, its length stays the same.
+    path.write_text(path.read_text().swapcase() if path.exists() else "")
 
     assert asset_hash() != before
 
@@ -108,36 +102,29 @@ def test_the_code_changes_with_a_new_file(source: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "target", [replace(TARGET, platform="macosx_11_0_arm64"), replace(TARGET, python_version="3.12")]
 )
-def test_the_code_changes_with_its_target(target: Target) -> None:
+def test_the_hash_changes_with_the_target(target: Target) -> None:
     assert asset_hash(target) != asset_hash()
 
 
-def test_the_code_changes_with_the_compiler_of_its_byte_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_changes_with_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = {asset_hash()}
 
-    found(monkeypatch, replace(COMPILER, version="3.13.10"))
-    hashes.add(asset_hash())
-    found(monkeypatch, None)
-    hashes.add(asset_hash())
+    for interpreter in (replace(COMPILER, version="3.13.10"), None):
+        found(monkeypatch, interpreter)
+        hashes.add(asset_hash())
 
     assert len(hashes) == 3
 
 
-@pytest.mark.parametrize("name", ["bundling.py", "byte_code.py"])
-def test_the_code_changes_with_the_rules_of_bundling(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    before = asset_hash()
+def test_the_hash_changes_with_the_dimensions_and_not_with_their_order() -> None:
+    without, with_both, in_other_order = (
+        asset_hash(dimensions=dimensions) for dimensions in ([], ["a", "b"], ["b", "a"])
+    )
 
-    rules = [shutil.copy(path, tmp_path) for path in bundling.RULES]
-    monkeypatch.setattr(bundling, "RULES", tuple(Path(path) for path in rules))
-    assert asset_hash() == before
-    change(tmp_path / name)
-
-    assert asset_hash() != before
+    assert without != with_both == in_other_order
 
 
-def test_a_deployer_whose_machine_cannot_compile_is_told_what_it_costs(
+def test_a_machine_that_cannot_compile_gets_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path)), "Stack")
@@ -160,6 +147,12 @@ def dependency(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     metadata = "small-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("small/__init__.py", "NAMES = frozenset({'a', 'b', 'c'})\n")
+        for name in ("dynamodb/2012-08-10/service-2.json", "ec2/2016-11-15/service-2.json"):
+            archive.writestr(f"botocore/data/{name}", "{}")
+        archive.writestr(
+            "botocore/data/endpoints.json",
+            '{"partitions": [{"services": {"ec2": {}, "dynamodb": {"a": 1}}}]}',
+        )
         archive.writestr(f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n")
         archive.writestr(
             f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -168,6 +161,7 @@ def dependency(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     (source / "requirements.txt").write_text(f"small==1.0 --hash=sha256:{digest}\n")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_USER", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     return wheel
 
@@ -199,22 +193,51 @@ def bundled(output: Path, dimensions: Sequence[str] = ()) -> dict[str, tuple[str
 @pytest.mark.usefixtures("dependency")
 def test_the_bundle_is_the_same_in_every_place_and_under_every_umask(tmp_path: Path) -> None:
     with umask(0o077):
-        private = bundled(tmp_path / "here")
+        private = bundled(tmp_path / "here", ["b", "a"])
     with umask(0o022):
-        usual = bundled(tmp_path / "there" / "and deeper")
+        usual = bundled(tmp_path / "there" / "and deeper", ["a", "b"])
 
     assert private == usual
     assert {mode for mode, digest in usual.values() if digest} == {"0o644"}
     assert {mode for mode, digest in usual.values() if not digest} == {"0o755"}
+    # Byte code replaces the dependencies' sources, and stands beside ours.
+    cached = f"contract/__pycache__/limits.cpython-{RUNNING.replace('.', '')}.pyc"
+    ours = {f"metering_handlers/{name}" for name in ("contract/limits.py", cached)}
+    assert {"small/__init__.pyc"} | ours <= set(usual)
+    assert "small/__init__.py" not in usual
+    # The functions find the product's dimensions.
+    sources = Path(metering_handlers.__path__[0]).parent
+    shipped = tmp_path / "here" / known_dimensions.FILE.relative_to(sources)
+    assert known_dimensions.load(shipped) == frozenset({"a", "b"})
 
 
 @pytest.mark.usefixtures("dependency")
-def test_byte_code_takes_the_place_of_the_dependencies_sources_and_stands_beside_ours(tmp_path: Path) -> None:
-    names = set(bundled(tmp_path / "bundle"))
+def test_of_all_services_only_dynamodb_is_shipped(tmp_path: Path) -> None:
+    data = {name for name in bundled(tmp_path / "bundle") if name.startswith("botocore/data/")}
 
-    assert {"small/__init__.pyc", "metering_handlers/contract/limits.py"} <= names
-    assert f"metering_handlers/contract/__pycache__/limits.cpython-{RUNNING.replace('.', '')}.pyc" in names
-    assert "small/__init__.py" not in names
+    assert {name.split("/")[2] for name in data} == {"dynamodb", "endpoints.json"}
+    endpoints = json.loads((tmp_path / "bundle/botocore/data/endpoints.json").read_text())
+    assert endpoints == {"partitions": [{"services": {"dynamodb": {"a": 1}}}]}
+
+
+def test_a_client_reads_only_data_that_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+    load_file = JSONFileLoader.load_file
+
+    def record(self: JSONFileLoader, file_path: str) -> object:
+        found = load_file(self, file_path)
+        if found is not None:
+            read.add(Path(file_path).relative_to(Loader.BUILTIN_DATA_PATH).parts[0])
+        return found
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", record)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    client = connect(max_connections=1)
+    with pytest.raises(EndpointConnectionError):
+        client.batch_get_item(RequestItems={"table": {"Keys": [{"id": {"S": "a"}}]}})
+
+    assert read == {name.removesuffix(".json") for name in BOTOCORE_DATA}
 
 
 def test_a_package_that_is_not_the_locked_one_is_refused(tmp_path: Path, dependency: Path) -> None:
@@ -225,45 +248,32 @@ def test_a_package_that_is_not_the_locked_one_is_refused(tmp_path: Path, depende
         bundled(tmp_path / "bundle")
 
 
-def test_a_package_that_the_lock_does_not_have_is_refused(
-    source: Path, tmp_path: Path, dependency: Path
-) -> None:
-    assert dependency.exists()
+@pytest.mark.usefixtures("dependency")
+def test_a_package_without_a_hash_is_refused(source: Path, tmp_path: Path) -> None:
     (source / "requirements.txt").write_text("small==1.0\n")
 
     with pytest.raises(BundlingError, match="hash"):
         bundled(tmp_path / "bundle")
 
 
-def test_the_lock_has_all_that_ships_by_version_and_hash() -> None:
-    project = tomllib.loads((bundling.SOURCE.parent / "pyproject.toml").read_text())
-    asked_for = set(project["dependency-groups"]["functions"])
-    locked = re.sub(r" *#.*", "", bundling.REQUIREMENTS.read_text()).replace("\\\n", "").split("\n")
-    packages = [line.split() for line in locked if line.strip()]
-
-    assert asked_for <= {package[0] for package in packages}, "run make lock"
-    for name, *hashes in packages:
-        assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+", name)
-        assert hashes
-        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", item) for item in hashes)
-
-
 @pytest.fixture
-def no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide all interpreters except the running one."""
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Hide all interpreters except the running one, and those that this writes."""
     for name in ("PATH", "UV_PYTHON_INSTALL_DIR", "PYENV_ROOT"):
-        monkeypatch.setenv(name, str(tmp_path / "empty"))
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+    def program(place: str, answer: str) -> Path:
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{answer}\n")
+        path.chmod(0o755)
+        return path
+
+    return program
 
 
-def program(path: Path, answer: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{answer}\n")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.mark.usefixtures("no_interpreter")
-def test_the_running_python_compiles_if_it_is_of_the_right_version() -> None:
+@pytest.mark.usefixtures("install")
+def test_the_running_python_compiles_if_it_has_the_right_version() -> None:
     interpreter = find_interpreter(RUNNING)
 
     assert interpreter is not None
@@ -271,27 +281,22 @@ def test_the_running_python_compiles_if_it_is_of_the_right_version() -> None:
     assert interpreter.version.startswith(f"{RUNNING}.")
 
 
-@pytest.mark.usefixtures("no_interpreter")
 @pytest.mark.parametrize(
-    ("variable", "place"),
+    "place",
     [
-        ("PATH", "python3.99"),
-        ("UV_PYTHON_INSTALL_DIR", "cpython-3.99.1-linux-x86_64-gnu/bin/python3.99"),
-        ("PYENV_ROOT", "versions/3.99.1/bin/python3.99"),
+        "PATH/python3.99",
+        "UV_PYTHON_INSTALL_DIR/cpython-3.99.1-linux-x86_64-gnu/bin/python3.99",
+        "PYENV_ROOT/versions/3.99.1/bin/python3.99",
     ],
 )
-def test_another_python_of_the_machine_compiles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, place: str
-) -> None:
-    executable = program(tmp_path / "installed" / place, "echo cpython 3.99.1")
+def test_another_python_of_the_machine_compiles(install: Callable[[str, str], Path], place: str) -> None:
     assert find_interpreter("3.99") is None
 
-    monkeypatch.setenv(variable, str(tmp_path / "installed"))
+    executable = install(place, "echo cpython 3.99.1")
 
     assert find_interpreter("3.99") == Interpreter(executable, "3.99.1")
 
 
-@pytest.mark.usefixtures("no_interpreter")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -302,32 +307,12 @@ def test_another_python_of_the_machine_compiles(
     ],
     ids=["pyenv's shim of a version that is not chosen", "pre-release", "not CPython", "other version"],
 )
-def test_what_only_looks_like_the_right_python_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+def test_a_python_that_only_looks_right_is_passed_over(
+    install: Callable[[str, str], Path], answer: str
 ) -> None:
-    program(tmp_path / "shims" / "python3.99", answer)
-    real = program(tmp_path / "pyenv" / "versions" / "3.99.1" / "bin" / "python3.99", "echo cpython 3.99.1")
-    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
+    install("PATH/python3.99", answer)
     assert find_interpreter("3.99") is None
 
-    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    real = install("PYENV_ROOT/versions/3.99.1/bin/python3.99", "echo cpython 3.99.1")
 
     assert find_interpreter("3.99") == Interpreter(real, "3.99.1")
-
-
-@pytest.mark.usefixtures("dependency")
-def test_dimensions_are_shipped_where_the_functions_look_for_them(tmp_path: Path) -> None:
-    sources = Path(metering_handlers.__path__[0]).parent
-    shipped = tmp_path / "bundle" / known_dimensions.FILE.relative_to(sources)
-
-    bundled(tmp_path / "bundle", ["b", "a"])
-
-    assert known_dimensions.load(shipped) == frozenset({"a", "b"})
-
-
-def test_the_code_changes_with_the_products_dimensions_and_not_with_their_order() -> None:
-    without, with_both, in_other_order = (
-        asset_hash(dimensions=dimensions) for dimensions in ([], ["a", "b"], ["b", "a"])
-    )
-
-    assert without != with_both == in_other_order

@@ -19,14 +19,15 @@ GATEWAY_ONLY = {
     ProblemType.TOO_MANY_REQUESTS,
     ProblemType.GATEWAY_TIMEOUT,
 }
+SCHEMAS = DOCUMENT["components"]["schemas"]
 DOCUMENTED = {
     (status, problem)
     for item in DOCUMENT["paths"].values()
     for operation in item.values()
     for status, answer in operation["responses"].items()
+    if status != "200"
     for content in resolved(answer)["content"].values()
-    for part in content["schema"].get("allOf", [])
-    for problem in part.get("properties", {}).get("type", {}).get("enum", [])
+    for problem in SCHEMAS[content["schema"]["$ref"].rpartition("/")[2]]["properties"]["type"]["enum"]
 }
 """Each status with the problem types that it may stand for."""
 

@@ -5,135 +5,104 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aws_cdk.assertions import Match, Template
+from aws_cdk.assertions import Template
 
 from infra.config import Config
 from infra.functions import METRICS_NAMESPACE
 from infra.ministack import CONTEXT_KEY
-from tests.unit.infra.conftest import PARAMS
+from tests.unit.infra.stacks import PARAMS, PROJECT, properties, synthesize
 
 STACK_NAME = Config.from_context(PARAMS).stack_name
-RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
-
-
-@pytest.fixture(scope="module")
-def operations(synthesize: Callable[..., Template]) -> Template:
-    return synthesize(alarm_email="operator@example.com")
 
 
 def alarms(template: Template) -> dict[str, dict[str, Any]]:
-    found = template.find_resources("AWS::CloudWatch::Alarm").values()
+    """By section of the runbook."""
     return {
-        re.search(r"section (\w+)\.$", alarm["Properties"]["AlarmDescription"])[1]: alarm["Properties"]  # type: ignore[index]
-        for alarm in found
+        re.search(r"section (\w+)\.$", alarm["AlarmDescription"])[1]: alarm  # type: ignore[index]
+        for alarm in properties(template, "CloudWatch::Alarm")
     }
 
 
 def dashboard(template: Template) -> list[dict[str, Any]]:
-    (resource,) = template.find_resources("AWS::CloudWatch::Dashboard").values()
-    parts = resource["Properties"]["DashboardBody"]["Fn::Join"][1]
+    (found,) = properties(template, "CloudWatch::Dashboard")
+    parts = found["DashboardBody"]["Fn::Join"][1]
     body = "".join(part if isinstance(part, str) else "token" for part in parts)
     widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
     return widgets
 
 
-def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm(operations: Template) -> None:
-    sections = set(re.findall(r"^## (\w+)$", RUNBOOK.read_text(), flags=re.MULTILINE))
+def saved_queries(template: Template) -> dict[str, dict[str, Any]]:
+    return {
+        query["Name"].removeprefix(f"{STACK_NAME}/"): query
+        for query in properties(template, "Logs::QueryDefinition")
+    }
 
-    assert sections == set(alarms(operations))
+
+def test_every_alarm_has_its_section_in_the_runbook() -> None:
+    runbook = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+    sections = set(re.findall(r"^## (\w+)$", runbook, flags=re.MULTILINE))
+    assert sections == set(alarms(synthesize(expected_usage_hours=3)))
 
 
-def test_every_alarm_tells_the_topic_when_it_starts_and_when_it_ends(operations: Template) -> None:
-    (topic,) = operations.find_resources("AWS::SNS::Topic")
+def test_every_alarm_notifies_the_topic_when_it_starts_and_ends(template: Template) -> None:
+    (topic,) = template.find_resources("AWS::SNS::Topic")
 
-    assert len(alarms(operations)) == 11
-    for alarm in alarms(operations).values():
+    assert len(alarms(template)) == 13
+    for alarm in alarms(template).values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": topic}]
 
 
-def test_one_failed_request_among_few_is_no_alarm(operations: Template) -> None:
-    alarm = alarms(operations)["ServerErrors"]
+def test_a_request_is_slow_before_its_function_times_out(template: Template) -> None:
+    thresholds = {name: alarm["Threshold"] for name, alarm in alarms(template).items() if "Slow" in name}
 
-    (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
-    # One in twenty or fewer is 5 %, and the alarm begins above.
-    assert expression == "100 * errors / IF(requests < 20, 20, requests)"
-    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (5, "GreaterThanThreshold")
-
-
-def test_a_bulk_request_may_take_longer_and_still_less_than_the_functions_time(operations: Template) -> None:
-    thresholds = {
-        name: alarm["Threshold"] for name, alarm in alarms(operations).items() if name.endswith("Slow")
+    assert thresholds == {
+        "InsertMeteringRecordSlow": 5_000,
+        "InsertMeteringRecordsSlow": 19_000,
+        "ListMeteringRecordsSlow": 5_000,
     }
 
-    assert thresholds["InsertMeteringRecordSlow"] == thresholds["ListMeteringRecordsSlow"] == 5_000
-    assert 5_000 < thresholds["InsertMeteringRecordsSlow"] < 27_000
+
+def test_the_topic_takes_tls_only_and_needs_no_paid_key(template: Template) -> None:
+    (topic,) = properties(template, "SNS::Topic")
+    (policy,) = properties(template, "SNS::TopicPolicy")
+
+    assert "KmsMasterKeyId" not in topic
+    assert "aws:SecureTransport" in str(policy)
+    assert "cloudwatch.amazonaws.com" in str(policy)
 
 
-def test_the_topic_takes_tls_only_lets_cloudwatch_publish_and_needs_no_paid_key(operations: Template) -> None:
-    operations.has_resource_properties("AWS::SNS::Topic", {"KmsMasterKeyId": Match.absent()})
-    operations.resource_count_is("AWS::KMS::Key", 0)
-    (policy,) = operations.find_resources("AWS::SNS::TopicPolicy").values()
-    text = json.dumps(policy)
-    assert "aws:SecureTransport" in text
-    assert "cloudwatch.amazonaws.com" in text
+def test_alarms_are_e_mailed_to_the_configured_address(template: Template) -> None:
+    (subscription,) = properties(synthesize(alarm_email="operator@example.com"), "SNS::Subscription")
+
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "operator@example.com")
+    assert not properties(template, "SNS::Subscription")
 
 
-def test_alarms_go_by_e_mail_to_who_is_named_and_to_nobody_else(
-    operations: Template, template: Template
-) -> None:
-    operations.has_resource_properties(
-        "AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "operator@example.com"}
-    )
-    template.resource_count_is("AWS::SNS::Subscription", 0)
-
-
-def test_the_dashboards_widgets_fill_their_rows_and_never_overlap(operations: Template) -> None:
-    widgets = dashboard(operations)
-
+def test_the_dashboards_widgets_fill_their_rows(template: Template) -> None:
     cells = [
         (x, y)
-        for widget in widgets
+        for widget in dashboard(template)
         for x in range(widget["x"], widget["x"] + widget["width"])
         for y in range(widget["y"], widget["y"] + widget["height"])
     ]
-    assert len(cells) == len(set(cells))
-    bottom = max(widget["y"] + widget["height"] for widget in widgets)
-    assert len(cells) == 24 * bottom
+
+    assert len(cells) == len(set(cells)) == 24 * (max(y for _, y in cells) + 1)
 
 
-def test_the_dashboard_shows_traffic_errors_latency_records_replays_and_throttling(
-    operations: Template,
-) -> None:
-    titles = [widget["properties"].get("title") for widget in dashboard(operations)]
-
-    assert titles == [
-        None,
-        "Alarms",
-        "Requests",
-        "Errors",
-        "Latency of the API, ms",
-        "Duration of the functions, p99, ms",
-        "Records inserted, and marked by the hourly job",
-        "Inserted minus marked, since the graph's start",
-        "Repeats, and requests cut short",
-        "Throttling",
-        "Writes that DynamoDB throttled",
-    ]
-
-
-def test_the_dashboard_shows_every_metric_of_inserts_and_no_other(operations: Template) -> None:
-    sources = (Path(__file__).parents[3] / "src").rglob("*.py")
+def test_the_dashboard_shows_every_metric_of_inserts(template: Template) -> None:
     emitted = {
-        name for path in sources for name in re.findall(r'add_metric\(\s*"(\w+)"', path.read_text("utf-8"))
+        name
+        for path in (PROJECT / "src").rglob("*.py")
+        for name in re.findall(r'add_metric\(\s*"(\w+)"', path.read_text("utf-8"))
     }
     shown = {
         metric[1]
-        for widget in dashboard(operations)
+        for widget in dashboard(template)
         for metric in widget["properties"].get("metrics", [])
         if metric[0] == METRICS_NAMESPACE
     }
@@ -141,20 +110,25 @@ def test_the_dashboard_shows_every_metric_of_inserts_and_no_other(operations: Te
     assert shown == emitted - {"RecordsListed"}
 
 
-def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
-    queries = operations.find_resources("AWS::Logs::QueryDefinition").values()
-
-    names = {query["Properties"]["Name"].removeprefix(f"{STACK_NAME}/") for query in queries}
-    assert names == {
-        "One request, by its id",
-        "One customer's calls",
-        "Failures",
-        "Slowest requests",
-        "Incomplete requests",
-        "Requests with known entries",
+def test_queries_are_saved_under_the_stacks_name(template: Template) -> None:
+    assert set(saved_queries(template)) == {
+        *("One request, by its id", "One customer's calls", "Failures", "Slowest requests"),
+        *("Incomplete requests", "Requests with known entries"),
     }
-    for query in queries:
-        assert query["Properties"]["LogGroupNames"]
+    for query in saved_queries(template).values():
+        assert query["LogGroupNames"]
+
+
+def test_queries_show_only_what_is_logged(template: Template) -> None:
+    (stage,) = properties(template, "ApiGateway::Stage")
+    logged = {"correlation_id", *json.loads(stage["AccessLogSetting"]["Format"])}
+    for path in (PROJECT / "src" / "metering_handlers").rglob("*.py"):
+        logged |= set(re.findall(r"\b(\w+)(?:=|\": )", path.read_text("utf-8")))
+
+    for query in saved_queries(template).values():
+        (fields,) = re.findall(r"^fields (.*)$", query["QueryString"], flags=re.MULTILINE)
+        shown = {name for name in re.split(r", ?", fields) if re.fullmatch(r"\w+", name)}
+        assert shown <= logged
 
 
 @pytest.mark.parametrize("identifier", ["ExWoL3vTir2", "arn:aws:license-manager::123456789012:license/l-1"])
@@ -166,16 +140,12 @@ def test_queries_are_saved_under_the_stacks_name(operations: Template) -> None:
         partial(quote, safe=""),
         lambda text: quote(text, "").replace("%3A", "%3a").replace("%2F", "%2f"),
     ],
-    ids=["as it is", "in part", "whole", "whole, in lower case"],
+    ids=["plain", "in part", "whole", "whole, in lower case"],
 )
-def test_a_customers_calls_are_found_however_the_identifier_is_spelled(
-    operations: Template, identifier: str, encode: Callable[[str], str]
+def test_a_customers_calls_are_found_in_every_spelling(
+    template: Template, identifier: str, encode: Callable[[str], str]
 ) -> None:
-    (text,) = (
-        query["Properties"]["QueryString"]
-        for query in operations.find_resources("AWS::Logs::QueryDefinition").values()
-        if query["Properties"]["Name"].endswith("One customer's calls")
-    )
+    text = saved_queries(template)["One customer's calls"]["QueryString"]
 
     # The path as CloudWatch Logs Insights evaluates it: replace(field, search, replacement), inside out.
     assert "filter decodedPath like 'CUSTOMER_IDENTIFIER'" in text
@@ -189,26 +159,16 @@ def test_a_customers_calls_are_found_however_the_identifier_is_spelled(
     assert path.endswith(identifier)
 
 
-def test_no_name_is_fixed_so_that_two_such_stacks_fit_one_account(operations: Template) -> None:
-    for kind, name in (
-        ("AWS::CloudWatch::Alarm", "AlarmName"),
-        ("AWS::CloudWatch::Dashboard", "DashboardName"),
-        ("AWS::SNS::Topic", "TopicName"),
-    ):
-        for resource in operations.find_resources(kind).values():
-            assert name not in resource.get("Properties", {})
+def test_a_local_cloud_gets_all_but_what_it_refuses() -> None:
+    deployed, local = (
+        synthesize(context, alarm_email="operator@example.com", waf=True)
+        for context in ({}, {CONTEXT_KEY: "true"})
+    )
 
-
-def test_a_local_cloud_gets_all_but_what_it_refuses(synthesize: Callable[..., Template]) -> None:
-    params = {"alarm_email": "operator@example.com", "waf": True}
-    deployed, local = synthesize(**params), synthesize(**params, context={CONTEXT_KEY: "true"})
-
-    left_out = resource_types(deployed) - resource_types(local)
-    metric_math = sum("Metrics" in alarm for alarm in alarms(deployed).values())
-    assert left_out == {
+    assert resource_types(deployed) - resource_types(local) == {
         "AWS::Logs::QueryDefinition": 6,
         "AWS::WAFv2::WebACLAssociation": 1,
-        "AWS::CloudWatch::Alarm": metric_math,
+        "AWS::CloudWatch::Alarm": sum("Metrics" in alarm for alarm in alarms(deployed).values()),
     }
     assert not [name for name, alarm in alarms(local).items() if "Metrics" in alarm]
 
