@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
+from requests_aws4auth import AWS4Auth
 
+from checks.outcomes import FailedError
 from infra.config import Authorization
 from metering_handlers.contract.problem_types import PROBLEM_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from botocore.credentials import Credentials
+    from pydantic import JsonValue
 
     from checks.target_account import TargetAccount
     from metering_handlers.contract.problem_types import ProblemType
+
+Authorize = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 _TIMEOUT_SECONDS = (5, 35)
 """Connect and read timeouts: API Gateway itself gives up after 29 s."""
@@ -34,42 +36,26 @@ _ADVICE = {
 _SERVER_ERROR = "See ServerErrors in docs/operations.md."
 
 
-class FailedError(Exception):
-    """A check failed; the message says why, and what to do."""
+def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authorize nothing; without an ``auth``, requests would send a password of ``~/.netrc``."""
+    return request
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployed stack.
-
-    Parameters
-    ----------
-    target : TargetAccount
-        Account, region and configuration.
-    api_url : str
-        URL of the API, without a slash at its end.
-    credentials : Credentials | None
-        Credentials to sign with; None if callers do not sign.
-    authorization_headers : Mapping[str, str]
-        The header with the API key; empty if callers need none.
-    resources : Mapping[str, Mapping[str, str]]
-        Physical id by logical id, for each CloudFormation type.
-    """
+    """A deployed stack."""
 
     target: TargetAccount
     api_url: str
-    credentials: Credentials | None
-    authorization_headers: Mapping[str, str]
+    """Without a slash at its end."""
+    authorize: Authorize
+    """Signs a request, or adds the API key."""
     resources: Mapping[str, Mapping[str, str]]
+    """Physical id by logical id, for each CloudFormation type."""
 
     @classmethod
     def find(cls, target: TargetAccount) -> Self:
-        """Find the stack by its name, and the API by the stack's outputs.
-
-        Parameters
-        ----------
-        target : TargetAccount
-            Account, region and configuration of the deployment.
+        """Find the stack by its name, and the API by the stack's outputs or ``METERING_API_URL``.
 
         Raises
         ------
@@ -78,8 +64,8 @@ class Deployment:
         ClientError
             If the credentials may not read the API key.
         """
-        config, session = target.config, target.session
-        cloudformation = session.client("cloudformation")
+        config = target.config
+        cloudformation = target.session.client("cloudformation")
         try:
             (stack,) = cloudformation.describe_stacks(StackName=config.stack_name)["Stacks"]
             pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=config.stack_name)
@@ -93,27 +79,14 @@ class Deployment:
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         if "ApiUrl" not in outputs:
             raise FailedError(f"The stack {config.stack_name} is in {stack['StackStatus']}: deploy it again.")
+        api_url = (os.environ.get("METERING_API_URL") or outputs["ApiUrl"]).rstrip("/")
+        if not api_url.startswith(("https://", "http://")):
+            raise FailedError(f"METERING_API_URL must be a URL, not {api_url!r}.")
         resources: dict[str, dict[str, str]] = {}
         for summary in summaries:
             ids = resources.setdefault(summary["ResourceType"], {})
             ids[summary["LogicalResourceId"]] = summary.get("PhysicalResourceId", "")
-        headers: dict[str, str] = {}
-        if config.authorization is Authorization.API_KEY:
-            if "ApiKeyId" not in outputs:
-                raise FailedError(f"The stack {config.stack_name} has no API key yet: deploy it again.")
-            headers["x-api-key"] = session.client("apigateway").get_api_key(
-                apiKey=outputs["ApiKeyId"], includeValue=True
-            )["value"]
-        api_url = (os.environ.get("METERING_API_URL") or outputs["ApiUrl"]).rstrip("/")
-        if not api_url.startswith(("https://", "http://")):
-            raise FailedError(f"METERING_API_URL must be a URL, not {api_url!r}.")
-        return cls(
-            target=target,
-            api_url=api_url,
-            credentials=session.get_credentials() if config.authorization is Authorization.IAM else None,
-            authorization_headers=headers,
-            resources=resources,
-        )
+        return cls(target, api_url, authorization(target, outputs.get("ApiKeyId")), resources)
 
     def physical_id(self, resource_type: str, construct: str) -> str:
         """Find a resource by its CloudFormation type and the beginning of its logical id.
@@ -132,46 +105,25 @@ class Deployment:
         self,
         method: str,
         path: str,
-        payload: object = None,
+        payload: JsonValue = None,
         headers: Mapping[str, str] | None = None,
         *,
-        authorized: bool = True,
+        authorize: Authorize | None = None,
     ) -> requests.Response:
-        """Call the API.
-
-        Parameters
-        ----------
-        method : str
-            HTTP method.
-        path : str
-            Path below the API's URL, beginning with a slash, percent-encoded.
-        payload : object
-            Content of the JSON body; None for a request without a body.
-        headers : Mapping[str, str] | None
-            Further headers.
-        authorized : bool
-            Whether to sign the request, or to send the API key.
+        """Call the API at a percent-encoded path, with a JSON body unless the payload is None.
 
         Raises
         ------
         FailedError
             If there is no answer.
         """
-        body = None if payload is None else json.dumps(payload)
-        sent_headers = {} if body is None else {"Content-Type": "application/json"}
-        if authorized:
-            sent_headers |= self.authorization_headers
-        sent_headers |= headers or {}
-        request = AWSRequest(method, f"{self.api_url}{path}", headers=sent_headers, data=body)
-        if authorized and self.credentials:
-            region = self.target.config.aws_region_name
-            SigV4Auth(self.credentials, "execute-api", region).add_auth(request)
         try:
             return requests.request(
                 method,
                 f"{self.api_url}{path}",
-                data=body,
-                headers=dict(request.headers.items()),
+                json=payload,
+                headers=headers,
+                auth=authorize or self.authorize,
                 timeout=_TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
@@ -181,14 +133,7 @@ class Deployment:
             ) from error
 
     def list_records(self, path_identifier: str, query: str = "") -> list[object]:
-        """List a customer's records.
-
-        Parameters
-        ----------
-        path_identifier : str
-            The customer identifier, percent-encoded.
-        query : str
-            The query, with its question mark, percent-encoded.
+        """List a customer's records; identifier and query are percent-encoded.
 
         Raises
         ------
@@ -203,6 +148,31 @@ class Deployment:
         return records
 
 
+def authorization(target: TargetAccount, api_key_id: str | None) -> Authorize:
+    """Return what authorizes a request under ``params.authorization``."""
+    session, config = target.session, target.config
+    match config.authorization:
+        case Authorization.IAM:
+            signer: Authorize = AWS4Auth(
+                refreshable_credentials=session.get_credentials(),
+                region=config.aws_region_name,
+                service="execute-api",
+            )
+            return signer
+        case Authorization.API_KEY:
+            if api_key_id is None:
+                raise FailedError(f"The stack {config.stack_name} has no API key yet: deploy it again.")
+            key: str = session.client("apigateway").get_api_key(apiKey=api_key_id, includeValue=True)["value"]
+
+            def add_key(request: requests.PreparedRequest) -> requests.PreparedRequest:
+                request.headers["x-api-key"] = key
+                return request
+
+            return add_key
+        case Authorization.NONE:
+            return as_it_is
+
+
 def members(response: requests.Response) -> dict[str, object]:
     """Return the members of an answer that is a JSON object; of any other answer, none."""
     try:
@@ -214,15 +184,6 @@ def members(response: requests.Response) -> dict[str, object]:
 
 def expect(response: requests.Response, status: HTTPStatus, problem: ProblemType | None = None) -> None:
     """Check the status and the problem type of an answer.
-
-    Parameters
-    ----------
-    response : Response
-        The answer.
-    status : HTTPStatus
-        Expected status.
-    problem : ProblemType | None
-        Expected problem type; None if no problem is expected.
 
     Raises
     ------

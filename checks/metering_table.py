@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from checks.outcomes import FailedError, WarnedError
 from metering_handlers.contract.attributes import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
 
 if TYPE_CHECKING:
@@ -15,59 +16,81 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
 
-    from infra.config import Config
+    from checks.target_account import TargetAccount
 
 _QUICK = BotoConfig(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
 
 
-def metering_table_problem(session: boto3.Session, config: Config) -> str | None:
-    """Say what is wrong with the metering table.
-
-    Parameters
-    ----------
-    session : Session
-        Credentials and region of the deployment.
-    config : Config
-        The checked parameters.
-
-    Returns
-    -------
-    str | None
-        A sentence that says what to do; None if nothing is wrong.
+def check_metering_table(target: TargetAccount) -> None:
+    """Check region, keys, index and encryption.
 
     Raises
     ------
+    FailedError
+        If there is no such table, or it is not the quickstart's, or the functions may not use its key.
     ClientError
         If the credentials may not describe the table.
     BotoCoreError
         If DynamoDB cannot be reached.
     """
+    session, config = target.session, target.config
     name, region = config.metering_table_name, config.aws_region_name
     client = session.client("dynamodb")
     try:
         table = client.describe_table(TableName=name)["Table"]
-    except client.exceptions.ResourceNotFoundException:
-        elsewhere = _regions_with(session, name, besides=region)
-        if elsewhere:
-            return (
+    except client.exceptions.ResourceNotFoundException as error:
+        if elsewhere := _regions_with(session, name, besides=region):
+            raise FailedError(
                 f"The metering table {name} is in {', '.join(elsewhere)} and not in {region}: set "
                 "params.aws_region_name in cdk.context.json to its region."
-            )
-        return (
-            f"There is no table {name} in {region}. Deploy the AWS Marketplace SaaS quickstart first, or set "
-            "params.metering_table_name to the name its stack gave the table; in a sandbox without the "
-            "quickstart, set params.create_metering_table to true."
+            ) from error
+        raise FailedError(
+            f"There is no table {name} in {region} of the AWS account {target.account_id}. Deploy the AWS "
+            "Marketplace SaaS quickstart first, or set params.metering_table_name to the name its stack gave "
+            "the table; in a sandbox without the quickstart, set params.create_metering_table to true."
+        ) from error
+    _check_schema(table, name)
+    key_arn = table.get("SSEDescription", {}).get("KMSMasterKeyArn")
+    if key_arn and key_arn != config.metering_table_kms_key_arn and _is_customer_managed(session, key_arn):
+        raise FailedError(
+            f"The table {name} is encrypted with the customer managed key {key_arn}, which the functions may "
+            f'not use yet: set params.metering_table_kms_key_arn to "{key_arn}".'
         )
-    return _schema_problem(table, name) or _key_problem(session, table, config)
 
 
-def _schema_problem(table: TableDescriptionTypeDef, name: str) -> str | None:
+def check_recovery(target: TargetAccount) -> None:
+    """Check that the table survives a mistake.
+
+    Raises
+    ------
+    WarnedError
+        If it has neither point-in-time recovery nor deletion protection.
+    ClientError
+        If the credentials may not look at it.
+    """
+    name, region = target.config.metering_table_name, target.config.aws_region_name
+    client = target.session.client("dynamodb")
+    backups = client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    recovery = backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
+    if recovery == "ENABLED" or client.describe_table(TableName=name)["Table"].get(
+        "DeletionProtectionEnabled"
+    ):
+        return
+    raise WarnedError(
+        "It has neither point-in-time recovery nor deletion protection, and holds what you bill. Have both:"
+        f"\n    aws dynamodb update-continuous-backups --table-name {name} --region {region} "
+        "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        f"\n    aws dynamodb update-table --table-name {name} --region {region} --deletion-protection-enabled"
+    )
+
+
+def _check_schema(table: TableDescriptionTypeDef, name: str) -> None:
     types = {
         attribute["AttributeName"]: attribute["AttributeType"] for attribute in table["AttributeDefinitions"]
     }
     keys = [(key["AttributeName"], types[key["AttributeName"]]) for key in table["KeySchema"]]
     if keys != [PARTITION_KEY, SORT_KEY]:
-        return (
+        raise FailedError(
             f"The table {name} has the keys {_in_words(*keys)}, not {_in_words(PARTITION_KEY, SORT_KEY)}, so "
             "it is not the quickstart's. Correct params.metering_table_name."
         )
@@ -77,33 +100,24 @@ def _schema_problem(table: TableDescriptionTypeDef, name: str) -> str | None:
         and index["Projection"].get("ProjectionType") == "ALL"
         for index in table.get("GlobalSecondaryIndexes", [])
     )
-    if has_index:
-        return None
-    return (
-        f"The table {name} has no index {PENDING_INDEX} with the key {_in_words(PENDING_INDEX_KEY)} and all "
-        "attributes projected. The quickstart's job finds pending records by it, so nothing would be billed. "
-        "Create it, or deploy the quickstart again."
-    )
+    if not has_index:
+        raise FailedError(
+            f"The table {name} has no index {PENDING_INDEX} with the key {_in_words(PENDING_INDEX_KEY)} and "
+            "all attributes projected. The quickstart's job finds pending records by it, so nothing would be "
+            "billed. Create it, or deploy the quickstart again."
+        )
 
 
 def _in_words(*keys: tuple[str, str]) -> str:
     return " and ".join(f"{name} ({type_code})" for name, type_code in keys)
 
 
-def _key_problem(session: boto3.Session, table: TableDescriptionTypeDef, config: Config) -> str | None:
-    key_arn = table.get("SSEDescription", {}).get("KMSMasterKeyArn")
-    if key_arn is None or key_arn == config.metering_table_kms_key_arn:
-        return None
+def _is_customer_managed(session: boto3.Session, key_arn: str) -> bool:
     try:
         manager = session.client("kms").describe_key(KeyId=key_arn)["KeyMetadata"]["KeyManager"]
     except (BotoCoreError, ClientError):
-        return None
-    if manager == "AWS":
-        return None
-    return (
-        f"The table {config.metering_table_name} is encrypted with the customer managed key {key_arn}, which "
-        f'the functions may not use yet: set params.metering_table_kms_key_arn to "{key_arn}".'
-    )
+        return False
+    return bool(manager == "CUSTOMER")
 
 
 def _regions_with(session: boto3.Session, table_name: str, *, besides: str) -> list[str]:

@@ -1,102 +1,63 @@
-"""``python -m checks.preflight deploy|diff|destroy``: check the account before the CDK CLI is run.
+"""``python -m checks.preflight deploy|diff|destroy``: find what the CDK CLI would not say, or not clearly.
 
 The further arguments are those of the CDK CLI, so that profile and context are the ones that it will use.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from checks.metering_table import metering_table_problem
-from checks.target_account import DEFAULT_QUALIFIER, TargetAccount
+from checks.metering_table import check_metering_table
+from checks.outcomes import FailedError
+from checks.target_account import TargetAccount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class NotReadyError(Exception):
-    """The CDK CLI would fail, or would deploy what cannot work; the message says what to do."""
-
-
 def check(command: str, arguments: Sequence[str]) -> None:
-    """Check configuration, credentials, bootstrap and, unless the stack is to be deleted, the metering table.
-
-    Checks for which the credentials lack permissions are skipped.
-
-    Parameters
-    ----------
-    command : str
-        The command of the CDK CLI: ``deploy``, ``diff`` or ``destroy``.
-    arguments : Sequence[str]
-        Its arguments.
+    """Check configuration and credentials and, unless the stack is to be deleted, what it will meet.
 
     Raises
     ------
-    NotReadyError
-        If something is missing or wrong.
+    FailedError
+        If a deployment would fail, or could not work.
     """
-    try:
-        target = TargetAccount.from_arguments(arguments)
-    except (OSError, ValueError) as error:
-        raise NotReadyError(str(error)) from error
-    except BotoCoreError as error:
-        raise NotReadyError(f"{error}. Name a profile of your AWS configuration.") from error
-    account = _account_id(target)
-    _check_bootstrap(target, account)
-    if command != "destroy" and not target.config.create_metering_table:
-        _check_metering_table(target, account)
-
-
-def _account_id(target: TargetAccount) -> str:
-    try:
-        if target.session.get_credentials() is None:
-            raise NotReadyError(
-                "No AWS credentials were found. Log in (aws login, aws sso login), or name a profile: "
-                'ARGS="--profile NAME", or AWS_PROFILE.'
-            )
-        account: str = target.session.client("sts").get_caller_identity()["Account"]
-    except (BotoCoreError, ClientError) as error:
-        raise NotReadyError(
-            f"The AWS credentials were not accepted: {str(error).rstrip('.')}. Log in again, or name another "
-            'profile: ARGS="--profile NAME", or AWS_PROFILE.'
-        ) from error
-    return account
-
-
-def _check_bootstrap(target: TargetAccount, account: str) -> None:
-    ssm = target.session.client("ssm")
-    try:
-        # What cdk bootstrap leaves (AWS CDK, DefaultStackSynthesizer).
-        ssm.get_parameter(Name=f"/cdk-bootstrap/{target.bootstrap_qualifier}/version")
-    except ssm.exceptions.ParameterNotFound as error:
-        region = target.config.aws_region_name
-        profile = f" --profile {target.profile}" if target.profile else ""
-        qualifier = target.bootstrap_qualifier
-        qualified = "" if qualifier == DEFAULT_QUALIFIER else f" --qualifier {qualifier}"
-        raise NotReadyError(
-            f"Account {account} is not prepared for the CDK in {region}. Do it once, with: "
-            f"node_modules/.bin/cdk bootstrap aws://{account}/{region}{profile}{qualified}"
-        ) from error
-    except (BotoCoreError, ClientError):
-        # An identity that may deploy need not have this permission; the CDK reports what is missing.
+    target = TargetAccount.from_arguments(arguments)
+    if command == "destroy":
         return
+    # An identity that may deploy need not have the permissions to look.
+    with suppress(BotoCoreError, ClientError):
+        _check_account_role(target)
+    if not target.config.create_metering_table:
+        with suppress(BotoCoreError, ClientError):
+            check_metering_table(target)
 
 
-def _check_metering_table(target: TargetAccount, account: str) -> None:
-    try:
-        problem = metering_table_problem(target.session, target.config)
-    except (BotoCoreError, ClientError):
-        # An identity that may deploy need not have this permission.
+def _check_account_role(target: TargetAccount) -> None:
+    """Do not replace another stack's role: API Gateway has one for all APIs of an account and region."""
+    config = target.config
+    role_arn = target.session.client("apigateway").get_account().get("cloudwatchRoleArn")
+    if not role_arn or not config.set_api_gateway_account_role:
         return
-    if problem:
-        raise NotReadyError(f"{problem} (AWS account {account})")
+    # The end of the role's name is the CDK's hash of its construct's path (Names.unique_resource_name).
+    path = f"{config.stack_name}/Api/RestApi/CloudWatchRole"
+    digest = hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()[:8].upper()
+    if not role_arn.endswith(f"-{digest}-{config.aws_region_name}"):
+        raise FailedError(
+            f"All APIs of the account {target.account_id} in {config.aws_region_name} write their logs with "
+            f"the role {role_arn}. This stack would replace it; to keep it, set "
+            "params.set_api_gateway_account_role to false in cdk.context.json."
+        )
 
 
 if __name__ == "__main__":
     try:
         check(sys.argv[1], sys.argv[2:])
-    except NotReadyError as not_ready:
-        sys.exit(f"error: {not_ready}")
+    except FailedError as failure:
+        sys.exit(f"error: {failure}")

@@ -6,96 +6,70 @@ API's URL is the stack's output, unless ``METERING_API_URL`` names another.
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import sys
-import time
 import uuid
 import warnings
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from checks.deployment import Deployment, FailedError, expect, members
-from checks.metering_table import metering_table_problem
+from checks.deployment import Deployment, as_it_is, expect, members
+from checks.hourly_job import check_hourly_job
+from checks.log_lines import LOG_SECONDS, find_log_line
+from checks.metering_table import check_metering_table, check_recovery
+from checks.outcomes import FailedError, SkippedError, WarnedError
 from checks.target_account import TargetAccount
 from infra.config import Authorization, LogLevel
 from infra.functions import FUNCTIONS, Table
+from metering_handlers.contract.identifiers import IdentifierKind
 from metering_handlers.contract.problem_types import ProblemType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_LOG_SECONDS = 30
-"""How long CloudWatch Logs may take to show a line; usually a few seconds."""
-_LOG_POLL_SECONDS = 1
-_CLOCK_SKEW_SECONDS = 300
+    from pydantic import JsonValue
+
 _CONNECT_SECONDS = 5
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
-"""Error codes for missing permissions; they differ between services."""
-
-
-class SkippedError(Exception):
-    """A check is not possible here; the message says why."""
+_DENIED = ("AccessDenied", "Unauthorized")
+"""One of them is in an error code for missing permissions; the codes differ between services."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run all checks and print a line for each.
-
-    Parameters
-    ----------
-    arguments : Sequence[str]
-        Arguments of the CDK CLI.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if no check failed.
-    """
+    """Run all checks, print a line for each, and return the exit code: 0 if none failed."""
     try:
         deployment = Deployment.find(TargetAccount.from_arguments(arguments))
-    except (FailedError, OSError, ValueError) as error:
+    except (FailedError, BotoCoreError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (BotoCoreError, ClientError) as error:
-        reason = str(error).rstrip(".")
-        print(f'error: {reason}. Log in, or name a profile: ARGS="--profile NAME".', file=sys.stderr)
-        return 1
     print(f"Verifying {deployment.target.config.stack_name} at {deployment.api_url}")
-    failed = skipped = 0
-    for title, check in _CHECKS:
-        try:
-            _run(check, deployment)
-            print(f"✓ {title}", flush=True)
-        except SkippedError as reason:
-            skipped += 1
-            print(f"- {title}: skipped. {reason}", flush=True)
-        except FailedError as problem:
-            failed += 1
-            print(f"✗ {title}: {problem}", flush=True)
-    passed = len(_CHECKS) - failed - skipped
-    print(f"{passed} passed, {skipped} skipped, {failed} failed.")
-    return 1 if failed else 0
+    signs: Counter[str] = Counter()
+    for title, check in CHECKS:
+        sign, text = _run(check, deployment)
+        print(f"{sign} {title}{text and f': {text}'}", flush=True)
+        signs[sign] += 1
+    print(f"{signs['✓']} passed, {signs['!']} with a warning, {signs['-']} skipped, {signs['✗']} failed.")
+    return 1 if signs["✗"] else 0
 
 
-def _run(check: Callable[[Deployment], None], deployment: Deployment) -> None:
+def _run(check: Callable[[Deployment], str | None], deployment: Deployment) -> tuple[str, str]:
+    """Return the sign of the outcome, and what is to be said of it."""
     try:
-        check(deployment)
+        return "✓", check(deployment) or ""
+    except WarnedError as warning:
+        return "!", str(warning)
+    except SkippedError as reason:
+        return "-", f"skipped. {reason}"
     except ClientError as error:
-        if error.response["Error"]["Code"] in _DENIED:
-            raise SkippedError(f"Your credentials may not look at this: {error}") from error
-        raise FailedError(str(error)) from error
-    except BotoCoreError as error:
-        raise FailedError(str(error)) from error
-
-
-def _check_table(deployment: Deployment) -> None:
-    problem = metering_table_problem(deployment.target.session, deployment.target.config)
-    if problem:
-        raise FailedError(problem)
+        if any(word in error.response["Error"]["Code"] for word in _DENIED):
+            return "-", f"skipped. Your credentials may not look at this: {error}"
+        return "✗", str(error)
+    except (FailedError, BotoCoreError) as error:
+        return "✗", str(error)
 
 
 def _check_permissions(deployment: Deployment) -> None:
@@ -105,6 +79,8 @@ def _check_permissions(deployment: Deployment) -> None:
         Table.METERING: deployment.target.config.metering_table_name,
         Table.IDEMPOTENCY: deployment.physical_id("AWS::DynamoDB::Table", "IdempotencyTable"),
     }
+    if subscribers := deployment.target.config.subscribers_table_name:
+        names[Table.SUBSCRIBERS] = subscribers
     arns = {
         table: session.client("dynamodb").describe_table(TableName=name)["Table"]["TableArn"]
         for table, name in names.items()
@@ -113,6 +89,8 @@ def _check_permissions(deployment: Deployment) -> None:
         name = deployment.physical_id("AWS::Lambda::Function", f"{spec.name}Function")
         role = session.client("lambda").get_function_configuration(FunctionName=name)["Role"]
         for table, actions in spec.table_actions.items():
+            if table not in arns:
+                continue
             results = session.client("iam").simulate_principal_policy(
                 PolicySourceArn=role, ActionNames=[*actions], ResourceArns=[arns[table]]
             )["EvaluationResults"]
@@ -128,29 +106,24 @@ def _check_permissions(deployment: Deployment) -> None:
 def _check_unauthorized_call(deployment: Deployment) -> None:
     if deployment.target.config.authorization is Authorization.NONE:
         raise SkippedError('params.authorization is "NONE": the network decides who may call.')
-    response = deployment.send("GET", f"/listMeteringRecords/{_new_customer()}", authorized=False)
+    response = deployment.send("GET", f"/listMeteringRecords/{_new_customer()}", authorize=as_it_is)
     expect(response, HTTPStatus.FORBIDDEN, ProblemType.FORBIDDEN)
 
 
-def _check_list(deployment: Deployment) -> None:
-    if deployment.list_records(_new_customer()):
-        raise FailedError("A customer that does not exist has records; report this.")
-
-
-def _check_license_arn(deployment: Deployment) -> None:
-    arn = f"arn:aws:license-manager::123456789012:license/{_new_customer()}"
-    if deployment.list_records(quote(arn, safe="")):
-        raise FailedError("A customer that does not exist has records; report this.")
+def _check_lists(deployment: Deployment) -> None:
+    for kind in IdentifierKind:
+        if deployment.list_records(quote(_new_customer(kind), safe="")):
+            raise FailedError("A customer that does not exist has records; report this.")
 
 
 def _check_bad_bodies(deployment: Deployment) -> None:
     customer = _new_customer()
-    entry: dict[str, object] = {"metered_dimensions": []}
-    for path, payload in (
-        (f"/insertMeteringRecord/{customer}", entry),
-        ("/insertMeteringRecords", {"buyers": [{"customerIdentifier": customer, **entry}]}),
-    ):
-        response = deployment.send("POST", path, payload)
+    bodies: dict[str, JsonValue] = {
+        f"/insertMeteringRecord/{customer}": {"metered_dimensions": []},
+        "/insertMeteringRecords": {"buyers": [{"customerIdentifier": customer, "metered_dimensions": []}]},
+    }
+    for path, body in bodies.items():
+        response = deployment.send("POST", path, body)
         expect(response, HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST)
     if deployment.list_records(customer):
         raise FailedError("An insert was refused, and yet it wrote a record; report this.")
@@ -165,29 +138,11 @@ def _check_log(deployment: Deployment) -> None:
     expect(response, HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST)
     request_id = str(members(response).get("instance"))
     group = deployment.physical_id("AWS::Logs::LogGroup", "InsertMeteringRecordLogs")
-    search = deployment.target.session.client("logs").get_paginator("filter_log_events")
-    since = int((time.time() - _CLOCK_SKEW_SECONDS) * 1000)
-    deadline = time.monotonic() + _LOG_SECONDS
-    while True:
-        # A page may be empty though others follow it (CloudWatch Logs API reference, FilterLogEvents).
-        pages = search.paginate(logGroupName=group, filterPattern=f'"{request_id}"', startTime=since)
-        events = (event for page in pages for event in page["events"])
-        if any(_correlation_id(event["message"]) == request_id for event in events):
-            return
-        if time.monotonic() > deadline:
-            raise FailedError(
-                f"No line with the request id {request_id} came within {_LOG_SECONDS} s. May the function's "
-                f"role write to the log group {group}?"
-            )
-        time.sleep(_LOG_POLL_SECONDS)
-
-
-def _correlation_id(message: str) -> object:
-    try:
-        line: object = json.loads(message)
-    except ValueError:
-        return None
-    return line.get("correlation_id") if isinstance(line, dict) else None
+    if find_log_line(deployment.target.session.client("logs"), [group], request_id) is None:
+        raise FailedError(
+            f"No line with the request id {request_id} came within {LOG_SECONDS} s. May the function's role "
+            f"write to the log group {group}?"
+        )
 
 
 def _check_alarms(deployment: Deployment) -> None:
@@ -240,14 +195,20 @@ def _accepts_tls_1_1(host: str, port: int) -> bool:
 
 
 def _check_insert(deployment: Deployment) -> None:
-    if not deployment.target.config.create_metering_table:
+    config = deployment.target.config
+    if not config.create_metering_table:
         raise SkippedError("A real record would be billed; this is for sandboxes (create_metering_table).")
-    customer = _new_customer()
-    path, key = f"/insertMeteringRecord/{customer}", {"Idempotency-Key": customer}
-    dimension = next(iter(deployment.target.config.dimensions), "verify")
-    usage = {"metered_dimensions": [{"dimension_name": dimension, "dimension_value": 1}]}
-    payload = {"transaction_id": customer} | usage
-    first, by_key, by_id = (deployment.send("POST", path, payload, headers) for headers in (key, key, {}))
+    if config.subscribers_table_name:
+        raise SkippedError(f"The table {config.subscribers_table_name} decides who may have usage.")
+    customer = quote(_new_customer(config.customer_identifiers[0]), safe="")
+    new_id = str(uuid.uuid4())
+    path, key = f"/insertMeteringRecord/{customer}", {"Idempotency-Key": new_id}
+    dimension = next(iter(config.dimensions), "verify")
+    entry: JsonValue = {
+        "transaction_id": new_id,
+        "metered_dimensions": [{"dimension_name": dimension, "dimension_value": 1}],
+    }
+    first, by_key, by_id = (deployment.send("POST", path, entry, headers) for headers in (key, key, {}))
     for response in (first, by_key, by_id):
         expect(response, HTTPStatus.OK)
     if by_key.headers.get("Idempotent-Replayed") != "true":
@@ -255,16 +216,20 @@ def _check_insert(deployment: Deployment) -> None:
     if "duplicates" in members(first) or "duplicates" not in members(by_id):
         raise FailedError("A repeat with the same transaction_id did not name the duplicate; report this.")
     stored = deployment.list_records(customer)
-    if len(stored) != 1 or deployment.list_records(customer, f"?transaction_id={customer}") != stored:
+    if len(stored) != 1 or deployment.list_records(customer, f"?transaction_id={new_id}") != stored:
         raise FailedError("An insert and its repeats did not result in one record; report this.")
 
 
-_CHECKS: tuple[tuple[str, Callable[[Deployment], None]], ...] = (
-    ("The metering table has the quickstart's keys and index, in this region", _check_table),
+CHECKS: tuple[tuple[str, Callable[[Deployment], str | None]], ...] = (
+    (
+        "The metering table has the quickstart's keys and index, in this region",
+        lambda deployment: check_metering_table(deployment.target),
+    ),
+    ("The metering table survives a mistake", lambda deployment: check_recovery(deployment.target)),
+    ("The hourly job has room", lambda deployment: check_hourly_job(deployment.target)),
     ("The functions may do what they need on the tables", _check_permissions),
     ("A call without authorization is refused with a problem", _check_unauthorized_call),
-    ("A customer that does not exist has an empty list", _check_list),
-    ("A percent-encoded License ARN in a path is understood", _check_license_arn),
+    ("Customers that do not exist have empty lists, License ARNs too", _check_lists),
     ("Inserts with bad bodies are refused, and nothing is written", _check_bad_bodies),
     ("A request's log line is found by its id", _check_log),
     ("All alarms are there, and none is in ALARM", _check_alarms),
@@ -273,8 +238,15 @@ _CHECKS: tuple[tuple[str, Callable[[Deployment], None]], ...] = (
 )
 
 
-def _new_customer() -> str:
-    return f"verify-{uuid.uuid4()}"
+def _new_customer(kind: IdentifierKind = IdentifierKind.LEGACY) -> str:
+    new = uuid.uuid4()
+    match kind:
+        case IdentifierKind.LEGACY:
+            return f"verify-{new}"
+        case IdentifierKind.ACCOUNT_ID:
+            return f"{new.int % 10**12:012}"
+        case IdentifierKind.LICENSE_ARN:
+            return f"arn:aws:license-manager::123456789012:license/verify-{new}"
 
 
 if __name__ == "__main__":

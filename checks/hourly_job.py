@@ -1,0 +1,174 @@
+"""What the quickstart's hourly job can bill, and the commands that give it room.
+
+The figures are of its own code, run at the share of a CPU that Lambda gives (docs/quickstart.md).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from checks.outcomes import SkippedError, WarnedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import boto3
+
+    from checks.target_account import TargetAccount
+
+_SENDER = "metering-hourly-job.job"
+"""Handler of the function that sends a message for each customer with pending records."""
+_BILLER = "metering-sqs.handler"
+"""Handler of the function that takes a message, bills the customer, and marks each record."""
+_QUEUE_URL = "SQSMeteringRecordsUrl"
+"""Environment variable of the sender."""
+
+_WHOLE_CPU_MB = 1769
+"""Memory of a function with one CPU (AWS Lambda Developer Guide, "Configure Lambda function memory")."""
+RECORD_CPU_SECONDS = 0.00076
+"""To mark one record. Measured with 128 MB: 3.8 s for 400, 7.0 s for 600, 10.3 s for 1,000."""
+_RECORDS_PER_MB = 8
+"""1,000 took 109 MB in the release of June 2025, and 131 MB in that of August 2026."""
+_CUSTOMER_CPU_SECONDS = 0.0013
+_SEND_SECONDS = 0.007
+"""Round trip of a message to the queue; they are sent one after the other."""
+_ATTEMPTS = 3
+"""Lambda repeats an asynchronous invocation twice (AWS Lambda Developer Guide, "Asynchronous invocation")."""
+_PAGE_RECORDS = 6_100
+"""Records of one dimension in the one page (1 MB) that the job reads an hour."""
+
+# With these, the page is the only limit.
+_MEMORY_MB = 1024
+_TIMEOUT_SECONDS = 60
+_TIMEOUTS_IN_VISIBILITY = 6
+"""At least (AWS Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping")."""
+_SPARE_SECONDS = 40
+_DEAD_LETTERS = "metering-dead-letters.fifo"
+_DEAD_LETTER_DAYS = 14
+_MAX_RECEIVES = 3
+_JOB_RECORDS_PER_HOUR = 6_000
+"""``params.job_records_per_hour`` of a job with room."""
+
+
+@dataclass(frozen=True)
+class JobFunction:
+    """One of the job's two functions."""
+
+    name: str
+    memory_mb: int
+    timeout_seconds: int
+    variables: Mapping[str, str]
+
+    @property
+    def cpu_share(self) -> float:
+        """Share of a CPU; JavaScript uses no more than one."""
+        return min(1.0, self.memory_mb / _WHOLE_CPU_MB)
+
+    def customer_records(self) -> int:
+        """Return how many records of one customer the biller can mark before it is cut off."""
+        in_time = self.timeout_seconds * self.cpu_share / RECORD_CPU_SECONDS
+        return _rounded(min(in_time, self.memory_mb * _RECORDS_PER_MB))
+
+    def customers(self) -> int:
+        """Return how many customers' messages the sender can send in one attempt."""
+        return _rounded(self.timeout_seconds / (_CUSTOMER_CPU_SECONDS / self.cpu_share + _SEND_SECONDS))
+
+
+def _rounded(count: float) -> int:
+    return min(int(count) // 100 * 100, _PAGE_RECORDS)
+
+
+def check_hourly_job(target: TargetAccount) -> str:
+    """Return what the job can bill in an hour.
+
+    Raises
+    ------
+    WarnedError
+        If it needs more room; the message has the commands.
+    SkippedError
+        If it is not in this account and region.
+    ClientError
+        If the credentials may not look at it.
+    """
+    config, session = target.config, target.session
+    functions = _find(session, config.metering_table_name)
+    if functions.keys() != {_SENDER, _BILLER} or _QUEUE_URL not in functions[_SENDER].variables:
+        raise SkippedError(
+            f"The quickstart's functions for the table {config.metering_table_name} are not in the account "
+            f"{target.account_id} in {config.aws_region_name}; docs/quickstart.md says what to look at."
+        )
+    sender, biller = functions[_SENDER], functions[_BILLER]
+    queue_url = sender.variables[_QUEUE_URL]
+    queue: Mapping[str, str] = session.client("sqs").get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["All"]
+    )["Attributes"]
+    capacity = (
+        f"In an hour it can bill {biller.customer_records():,} records of one customer, "
+        f"{min(_ATTEMPTS * sender.customers(), _PAGE_RECORDS):,} customers, and {_PAGE_RECORDS:,} records in "
+        f"all. With more of one customer it is cut off, repeated every {queue['VisibilityTimeout']} s "
+        f"{_until(queue)}, and may bill twice."
+    )
+    parameter = f"params.job_records_per_hour to {_JOB_RECORDS_PER_HOUR}"
+    commands = [
+        *_queue_commands(queue_url, queue, biller.timeout_seconds),
+        *_function_commands(biller),
+        *_function_commands(sender),
+    ]
+    if commands:
+        lines = [f"{command} --region {config.aws_region_name}" for command in commands]
+        raise WarnedError("\n    ".join([f"{capacity} Give it room, and set {parameter}:", *lines]))
+    if config.job_records_per_hour != _JOB_RECORDS_PER_HOUR:
+        return f"{capacity} Set {parameter}."
+    return capacity
+
+
+def _find(session: boto3.Session, table_name: str) -> dict[str, JobFunction]:
+    """Find the functions by their handlers and by the table's name in their environment."""
+    functions = {}
+    for page in session.client("lambda").get_paginator("list_functions").paginate():
+        for found in page["Functions"]:
+            variables = found.get("Environment", {}).get("Variables", {})
+            if found.get("Handler") in {_SENDER, _BILLER} and table_name in variables.values():
+                functions[found["Handler"]] = JobFunction(
+                    found["FunctionName"], found["MemorySize"], found["Timeout"], variables
+                )
+    return functions
+
+
+def _until(queue: Mapping[str, str]) -> str:
+    """Say when the queue stops repeating a message."""
+    if "RedrivePolicy" in queue:
+        return f"up to {json.loads(queue['RedrivePolicy'])['maxReceiveCount']} times"
+    return f"for {int(queue['MessageRetentionPeriod']) // 60} minutes"
+
+
+def _queue_commands(url: str, queue: Mapping[str, str], timeout_seconds: int) -> Iterator[str]:
+    """Yield what to do before the functions: Lambda takes no timeout above the visibility timeout."""
+    enough = _TIMEOUTS_IN_VISIBILITY * max(timeout_seconds, _TIMEOUT_SECONDS)
+    attributes = {}
+    if int(queue["VisibilityTimeout"]) < enough:
+        attributes["VisibilityTimeout"] = str(enough + _SPARE_SECONDS)
+    if "RedrivePolicy" not in queue:
+        yield (
+            f"aws sqs create-queue --queue-name {_DEAD_LETTERS} "
+            f"--attributes FifoQueue=true,MessageRetentionPeriod={_DEAD_LETTER_DAYS * 86_400}"
+        )
+        arn = f"{queue['QueueArn'].rpartition(':')[0]}:{_DEAD_LETTERS}"
+        policy = {"deadLetterTargetArn": arn, "maxReceiveCount": _MAX_RECEIVES}
+        attributes["RedrivePolicy"] = json.dumps(policy)
+    if attributes:
+        value = shlex.quote(json.dumps(attributes))
+        yield f"aws sqs set-queue-attributes --queue-url {url} --attributes {value}"
+
+
+def _function_commands(function: JobFunction) -> Iterator[str]:
+    memory = max(function.memory_mb, _MEMORY_MB)
+    timeout = max(function.timeout_seconds, _TIMEOUT_SECONDS)
+    if (memory, timeout) != (function.memory_mb, function.timeout_seconds):
+        yield (
+            f"aws lambda update-function-configuration --function-name {function.name} "
+            f"--memory-size {memory} --timeout {timeout}"
+        )
