@@ -11,14 +11,15 @@ from metering_cli.reporting.command import report_command
 
 
 @click.group()
+@click.version_option(package_name="marketplace-metering-api")
 def main() -> None:
     """Send AWS Marketplace usage to the metering API, and report its outcome."""
+    # A process that a shell starts in the background ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 main.add_command(import_command)
 main.add_command(report_command)
 
 if __name__ == "__main__":
-    # A process that a shell starts in the background ignores SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(prog_name="metering")

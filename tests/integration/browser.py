@@ -27,18 +27,7 @@ class NoChromiumError(Exception):
 
 @contextmanager
 def chromium_page() -> "Iterator[Page]":
-    """Open an empty page.
-
-    Yields
-    ------
-    Page
-        The page; the browser is closed afterwards.
-
-    Raises
-    ------
-    NoChromiumError
-        If there is no Chromium.
-    """
+    """Open an empty page; the browser is closed afterwards."""
     with ExitStack() as stack:
         environment: dict[str, str | float | bool] = dict(os.environ)
         # The npm package has a build for Linux on x86.

@@ -13,12 +13,13 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
-from metering_cli.importing import client
+from metering_cli.importing.client import Client
 from metering_cli.importing.command import import_command
 from tests.integration.http_calls import usage_of
 
 if TYPE_CHECKING:
-    from metering_cli.importing.usage_file import Part
+    from metering_cli.importing.bulk import Request
+    from metering_handlers.contract.answers import Duplicate
     from tools.local_cloud.deploy import Api
 
 PROJECT = Path(__file__).parents[2]
@@ -33,18 +34,9 @@ def write_csv(folder: Path, lines: list[tuple[str, str, int]]) -> Path:
 
 
 def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "metering_cli", "import", str(path), "--import-id", "2026-11", "--json"]
     return subprocess.run(  # noqa: S603 - this very program
-        [
-            sys.executable,
-            "-m",
-            "metering_cli",
-            "import",
-            str(path),
-            "--api-url",
-            api.api_url,
-            "--json",
-            *arguments,
-        ],
+        [*program, "--api-url", api.api_url, *arguments],
         cwd=PROJECT,
         env=os.environ | api.caller_variables,
         capture_output=True,
@@ -81,16 +73,19 @@ def added_up(lines: list[tuple[str, str, int]]) -> Counter[tuple[str, str]]:
     return sums
 
 
-def test_every_line_is_stored_once_however_often_the_program_is_run(api: "Api", tmp_path: Path) -> None:
+def test_every_line_is_stored_once_however_often_it_is_sent(api: "Api", tmp_path: Path) -> None:
     prefix = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
-    lines = [(f"{prefix}-{number % 7}", f"dimension_{number % 20}", number) for number in range(300)]
-    path = write_csv(tmp_path, lines)
+    lines = [(f"{prefix}-{number % 7}", f"dimension_{number % 20}", number % 3) for number in range(300)]
 
-    outcomes = [run_program(path, api), run_program(path, api)]
+    checked = run_program(write_csv(tmp_path, lines), api, "--dry-run")
+    between = stored(api, prefix)
+    outcomes = [
+        run_program(write_csv(tmp_path, version), api) for version in (lines[:200], lines[::-1], lines)
+    ]
 
-    assert [outcome.returncode for outcome in outcomes] == [0, 0], outcomes[0].stderr
-    written = [json.loads(outcome.stdout)["records_written"] for outcome in outcomes]
-    assert written == [json.loads(outcomes[0].stdout)["records"], 0]
+    assert [one.returncode for one in (checked, *outcomes)] == [0] * 4, outcomes[0].stderr
+    assert [json.loads(one.stdout)["lines_written"] for one in outcomes] == [200, 100, 0]
+    assert not between
     assert stored(api, prefix) == added_up(lines)
 
 
@@ -100,40 +95,24 @@ def test_after_an_interruption_a_rerun_loses_and_doubles_nothing(
     prefix = f"c-{uuid.uuid4().hex}"
     lines = [(f"{prefix}-{number}", "seats", number) for number in range(1, 2_501)]
     path = write_csv(tmp_path, lines)
-    insert = client.Client.insert
+    store = Client.store
 
-    def interrupt_before_the_second_answer(self: client.Client, part: "Part", key: str) -> bool:
-        was_there = insert(self, part, key)
-        if part.number == 2:
-            raise KeyboardInterrupt
-        return was_there
+    def interrupt_before_the_answer(self: Client, request: "Request") -> "list[Duplicate]":
+        store(self, request)
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(client.Client, "insert", interrupt_before_the_second_answer)
-        interrupted = CliRunner().invoke(import_command, [str(path), "--api-url", api.api_url])
+        patched.setattr(Client, "store", interrupt_before_the_answer)
+        arguments = [str(path), "--import-id", "2026-11", "--api-url", api.api_url]
+        interrupted = CliRunner().invoke(import_command, arguments)
     between = len(stored(api, prefix))
 
     outcome = run_program(path, api)
 
     assert (interrupted.exit_code, between) == (130, 2_000), interrupted.output
     assert outcome.returncode == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["lines_known"] == 2_000
     assert stored(api, prefix) == added_up(lines)
-
-
-def test_the_same_lines_without_their_journal_are_recognized_by_the_api(api: "Api", tmp_path: Path) -> None:
-    prefix = f"c-{uuid.uuid4().hex}"
-    lines = [(f"{prefix}-{number}", "seats", 1) for number in range(120)]
-    path = write_csv(tmp_path, lines)
-    run_program(path, api)
-    path.with_name("usage.csv.imported.jsonl").unlink()
-
-    again = run_program(path, api)
-    further = run_program(path, api, "--import-id", "hour-11")
-
-    assert again.returncode == 4
-    assert json.loads(again.stdout)["records_already_there"] == 120
-    assert further.returncode == 0
-    assert stored(api, prefix) == added_up(lines + lines)
 
 
 def test_a_caller_whom_the_api_does_not_know_sends_nothing(

@@ -1,226 +1,216 @@
-"""Client of the API's bulk insert, which tells errors that may have stored records from those that cannot."""
+"""Client of the API's bulk insert: its answers, and every failure as a sentence without secrets."""
 
 from __future__ import annotations
 
 import ssl
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
-from pydantic import BaseModel, ValidationError
-from requests.auth import AuthBase
-from urllib3.exceptions import InvalidHeader, MaxRetryError, NewConnectionError
-from urllib3.exceptions import SSLError as Urllib3SSLError
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import TypeAdapter, ValidationError
+from urllib3.exceptions import (
+    HTTPError,
+    InvalidHeader,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+)
 from urllib3.util import Retry
 
-if TYPE_CHECKING:
-    from botocore.credentials import Credentials
+from metering_cli.importing.usage_file import ProblemsError
+from metering_handlers.contract.answers import DryRun, Duplicate, Inserted, Violation
 
-    from metering_cli.importing.usage_file import Part
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from metering_cli.importing.bulk import Request
+
+    Authorization = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+    Known = dict[tuple[str, str], bool]
+
+T = TypeVar("T")
+
+_NO_CREDENTIALS = (AttributeError, TypeError, ValueError)
+"""What botocore raises where what credential_process prints is not what it should be."""
+CREDENTIAL_ERRORS = (BotoCoreError, ClientError, OSError, *_NO_CREDENTIALS)
+"""What botocore raises where credentials cannot be had."""
 
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
 """API Gateway's own time-out is 29 s."""
 _MAX_SHOWN_CHARACTERS = 500
-_SIGNED_HEADERS = ("Content-Type", "Idempotency-Key", "Prefer")
+_DRY_RUN = TypeAdapter(DryRun)
+_INSERTED = TypeAdapter(Inserted)
+_VIOLATIONS = TypeAdapter(list[Violation])
 
 
 class SendError(Exception):
-    """A request failed; the message says why.
-
-    Attributes
-    ----------
-    maybe_written : bool
-        Whether some or all of its records may still be in the table.
-    """
-
-    def __init__(self, message: str, *, maybe_written: bool) -> None:
-        super().__init__(message)
-        self.maybe_written = maybe_written
+    """A request failed, and would fail again; the message says why."""
 
 
 class TransientError(SendError):
-    """A request failed, and the same request may succeed later.
+    """A request failed, and the same request may succeed in ``retry_after`` seconds or later."""
 
-    Attributes
-    ----------
-    retry_after : float
-        Seconds to wait before the next attempt, as asked by the API.
-    """
-
-    def __init__(self, message: str, *, maybe_written: bool, retry_after: float = 0) -> None:
-        super().__init__(message, maybe_written=maybe_written)
+    def __init__(self, message: str, retry_after: float = 0) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
-class _StoredKey(BaseModel):
-    customerIdentifier: str  # noqa: N815 - the API's name
-    create_timestamp: int
-
-
-class _StoredKeys(BaseModel):
-    """Body of a response to ``Prefer: return=representation``."""
-
-    records: list[_StoredKey]
-
-
-class ApiKey(AuthBase):
-    """Authorization by an API key of API Gateway."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the key to a request."""
-        request.headers["x-api-key"] = self._key
-        return request
-
-
-class SigV4(AuthBase):
-    """Authorization by IAM: AWS Signature Version 4."""
-
-    def __init__(self, credentials: Credentials, region: str) -> None:
-        self._credentials = credentials
-        self._region = region
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign a request; credentials that are about to expire are refreshed first."""
-        signed = AWSRequest(
-            request.method,
-            request.url,
-            headers={name: request.headers[name] for name in _SIGNED_HEADERS},
-            data=request.body,
-        )
-        credentials = self._credentials.get_frozen_credentials()
-        SigV4Auth(credentials, "execute-api", self._region).add_auth(signed)
-        request.headers.update(dict(signed.headers.items()))
-        return request
-
-
 class Client:
-    """Client of the API's bulk insert.
+    """Client of the API's bulk insert, without retries.
+
+    Its methods return the keys of the entries that were stored before, and whether their usage differs. They
+    raise ``ProblemsError`` if the API refuses lines, and ``SendError`` if the request fails otherwise.
 
     Parameters
     ----------
     api_url : str
         URL of the API's stage, without a trailing slash.
-    auth : AuthBase
-        Authorization of the requests.
+    ca_bundle : str or None
+        File or folder of trusted certificates; None for those of ``requests``.
     """
 
-    def __init__(self, api_url: str, auth: AuthBase) -> None:
+    def __init__(self, api_url: str, authorize: Authorization, ca_bundle: str | None = None) -> None:
         self._url = f"{api_url}/insertMeteringRecords"
+        self._ca_bundle = ca_bundle
         self._session = requests.Session()
-        self._session.auth = auth
+        # With an authorization of its own, the session does not take one from ~/.netrc.
+        self._session.auth = authorize
 
-    def insert(self, part: Part, key: str) -> bool:
-        """Send one bulk request, without retries.
+    def check(self, request: Request) -> Known:
+        """Let the API check a request; nothing is written."""
+        answer = self._parsed(_DRY_RUN, self._post(request, {"dry_run": "true"}))
+        return self._known(request, answer["duplicates"])
 
-        Parameters
-        ----------
-        part : Part
-            The request.
-        key : str
-            Its idempotency key.
+    def store(self, request: Request) -> Known:
+        """Store a request."""
+        answer = self._parsed(_INSERTED, self._post(request, {}))
+        known = self._known(request, answer.get("duplicates", []))
+        holders = {record["customerIdentifier"] for record in answer.get("records", [])}
+        if missing := sum(line.key not in known and line.customer not in holders for line in request.lines):
+            raise SendError(f"The API stored all but {missing} of {len(request.lines)} lines; report this.")
+        return known
 
-        Returns
-        -------
-        bool
-            Whether all its records were in the table before.
+    def _parsed(self, expected: TypeAdapter[T], response: requests.Response) -> T:
+        try:
+            return expected.validate_json(response.content)
+        except ValidationError as error:
+            message = (
+                f"{self._url} answered 200, but not as the metering API does: check the URL, and whether the"
+                " network wants you to log in first."
+            )
+            raise SendError(message) from error
 
-        Raises
-        ------
-        TransientError
-            If the same request with the same key may succeed later.
-        SendError
-            If it cannot succeed until something is changed.
-        """
+    @staticmethod
+    def _known(request: Request, duplicates: list[Duplicate]) -> Known:
+        known = {(one["customerIdentifier"], one["transaction_id"]): one["differs"] for one in duplicates}
+        if known.keys() - {line.key for line in request.lines}:
+            raise SendError("The API named duplicates that were not sent; report this.")
+        return known
+
+    def _post(self, request: Request, query: dict[str, str]) -> requests.Response:
         try:
             response = self._session.post(
                 self._url,
-                data=part.body,
-                headers={
-                    "Content-Type": "application/json",
-                    "Idempotency-Key": key,
-                    # The response then names each stored record, so that they can be counted.
-                    "Prefer": "return=representation",
-                },
+                params=query,
+                data=request.body,
+                # The response then names each record's customer, so that nothing else is taken for success.
+                headers={"Content-Type": "application/json", "Prefer": "return=representation"},
                 timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+                verify=self._ca_bundle,
                 allow_redirects=False,
             )
-        except BotoCoreError as error:
-            raise SendError(f"The request could not be signed: {error}", maybe_written=False) from error
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise _connection_error(error) from error
-        if response.status_code == HTTPStatus.OK:
-            return self._check_answer(response, part)
-        status = f"The API answered {response.status_code}: {_explanation(response)}"
-        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= 500:
-            raise TransientError(
-                status,
-                # Throttled requests do not reach the function; a server error may follow a successful write.
-                maybe_written=response.status_code != HTTPStatus.TOO_MANY_REQUESTS,
-                retry_after=_seconds(response.headers.get("Retry-After")),
-            )
-        raise SendError(status, maybe_written=False)
-
-    def _check_answer(self, response: requests.Response, part: Part) -> bool:
-        try:
-            stored = _StoredKeys.model_validate_json(response.content)
-        except ValidationError as error:
-            message = f"{self._url} answered 200, but not as the metering API does; check the URL."
-            raise SendError(message, maybe_written=True) from error
-        if len(stored.records) != part.records:
-            message = f"The API stored {len(stored.records)} records of {part.records}; report this."
-            raise SendError(message, maybe_written=True)
-        return response.headers.get("Idempotent-Replayed") == "true"
+        except CREDENTIAL_ERRORS as error:
+            raise SendError(f"The request could not be signed: {credential_error(error)}") from error
+        if response.status_code != HTTPStatus.OK:
+            raise _refusal(request, response)
+        return response
 
 
-def _connection_error(error: requests.RequestException) -> SendError:
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else None
-    if isinstance(reason, Urllib3SSLError) and isinstance(reason.args[0], ssl.SSLCertVerificationError):
-        return SendError(f"The API's certificate is not trusted: {reason.args[0]}", maybe_written=False)
-    if not isinstance(
-        error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
-    ):
-        return SendError(f"The request cannot be sent: {error}", maybe_written=False)
-    # With a proxy error, the request has not reached the API either.
-    unreached = (requests.ConnectTimeout, requests.exceptions.ProxyError)
-    if isinstance(error, unreached) or isinstance(reason, NewConnectionError):
-        return TransientError(f"The API cannot be reached: {reason or error}.", maybe_written=False)
-    return TransientError(f"The connection failed before an answer came: {error}.", maybe_written=True)
+def credential_error(error: Exception) -> str:
+    """Say why there are no credentials, without showing them: some errors quote them."""
+    if isinstance(error, _NO_CREDENTIALS) and not isinstance(error, BotoCoreError):
+        return "the AWS credentials, or what credential_process prints, are not valid."
+    return printable(str(error))
 
 
-def _explanation(response: requests.Response) -> str:
-    """Format a problem document (RFC 9457), or whatever else was received, for people."""
-    try:
-        problem: object = response.json()
-    except requests.JSONDecodeError:
-        problem = None
-    if not isinstance(problem, dict):
-        return response.text[:_MAX_SHOWN_CHARACTERS].strip() or response.reason
-    detail = str(problem.get("detail") or problem.get("title") or problem.get("message") or response.reason)
-    errors = problem.get("errors")
-    if isinstance(errors, list):
-        detail += "".join(
-            f"\n  {error.get('pointer')}: {error.get('detail')}"
-            for error in errors
-            if isinstance(error, dict)
+def _connection_error(error: Exception) -> SendError:
+    cause: object = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    if isinstance(error, requests.exceptions.ProxyError):
+        return TransientError("The proxy cannot be reached: check HTTPS_PROXY and NO_PROXY.")
+    if isinstance(error, requests.exceptions.SSLError):
+        return _tls_error(reason)
+    if isinstance(reason, NameResolutionError):
+        return TransientError("The API's host is not found: check the URL, and the network.")
+    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+        return TransientError("The API cannot be reached: check the URL, and the network.")
+    interrupted = (
+        *(requests.ConnectionError, requests.Timeout),
+        *(requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError),
+    )
+    if isinstance(error, interrupted):
+        return TransientError("The connection failed before an answer came.")
+    # The error's text may show a proxy's password or a header.
+    return SendError("The request cannot be sent: check the URL, HTTPS_PROXY and the API key.")
+
+
+def _tls_error(reason: object) -> SendError:
+    cause = reason.args[0] if isinstance(reason, HTTPError) and reason.args else reason
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return SendError(
+            f"The API's certificate is not trusted ({cause.verify_message}). If your network has a"
+            " certificate authority of its own, set AWS_CA_BUNDLE to its file."
         )
+    return SendError(
+        f"No TLS connection to the API ({cause}): check whether the URL begins with the right scheme, and"
+        " AWS_CA_BUNDLE."
+    )
+
+
+def _refusal(request: Request, response: requests.Response) -> SendError | ProblemsError:
+    """Return the error for an answer other than 200: a problem document (RFC 9457), or whatever else came."""
+    try:
+        document: object = response.json()
+    except requests.JSONDecodeError:
+        document = None
+    problem = document if isinstance(document, dict) else {}
+    violations = _violations(problem)
+    located = [found for one in violations if (found := request.problem(one)) is not None]
+    if located and len(located) == len(violations):
+        return ProblemsError(located)
+    detail = problem.get("detail") or problem.get("title") or problem.get("message")
+    detail = str(detail or response.text[:_MAX_SHOWN_CHARACTERS].strip() or response.reason)
+    detail += "".join(f"\n  {one['pointer']}: {one['detail']}" for one in violations)
     if instance := problem.get("instance"):
         detail += f" (request id {instance})"
-    return detail
+    message = f"The API answered {response.status_code}: {printable(detail)}"
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= 500:
+        return TransientError(message, _seconds(response.headers.get("Retry-After")))
+    return SendError(message)
+
+
+def _violations(problem: dict[str, object]) -> Sequence[Violation]:
+    try:
+        return _VIOLATIONS.validate_python(problem.get("errors", []))
+    except ValidationError:
+        return []
+
+
+def printable(text: str) -> str:
+    """Escape control characters, which could control the terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1]
+        for character in text
+    )
 
 
 def _seconds(retry_after: str | None) -> float:
     """Parse ``Retry-After``, which has seconds or an HTTP date."""
-    if retry_after is None:
-        return 0
     try:
-        return Retry().parse_retry_after(retry_after)
+        return Retry().parse_retry_after(retry_after or "0")
     except InvalidHeader:
         return 0

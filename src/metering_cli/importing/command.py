@@ -1,4 +1,4 @@
-"""``metering import``: validate a CSV file, send what is not stored yet, and report the outcome."""
+"""``metering import``: the command line."""
 
 from __future__ import annotations
 
@@ -6,73 +6,33 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from contextlib import contextmanager
+from dataclasses import asdict
+from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
-from botocore.exceptions import BotoCoreError
 from botocore.session import Session
+from requests_aws4auth import AWS4Auth
 
-from metering_cli.importing.client import ApiKey, Client, SendError, SigV4
-from metering_cli.importing.importer import refuse_forgotten, send_parts
-from metering_cli.importing.journal import RESEND_WITHIN, Import, Journal, JournalError
-from metering_cli.importing.usage_file import BadLine, BadLinesError, UsageFile, read_usage_file
+from metering_cli.importing.client import CREDENTIAL_ERRORS, Client, SendError, credential_error
+from metering_cli.importing.importer import Importer
+from metering_cli.importing.summary import EXIT_CODES, Summary, count, warnings
+from metering_cli.importing.usage_file import ProblemsError, read_usage
 
-EXIT_CODES = {
-    "imported": 0,
-    "checked": 0,
-    "bad_lines": 1,
-    "not_completed": 3,
-    "already_there": 4,
-    "interrupted": 130,
-}
-"""Exit code of each status of the summary; click itself exits with 2 for a wrong command line."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
-_GO_ON = (
-    f"Run the same command again, within {RESEND_WITHIN // timedelta(hours=1)} hours, to continue from here."
-)
-_REGION_IN_HOST = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$")
+    import requests
+
+    from metering_cli.importing.client import Authorization
+
+_REGION_IN_HOST = re.compile(r"\.execute-api\.([a-z]+(?:-[a-z]+)+-\d+)\.")
 _IMPORT_ID = re.compile(r"[A-Za-z0-9._:+-]{1,64}")
-
-
-@dataclass
-class Summary:
-    """Output of ``--json``.
-
-    Attributes
-    ----------
-    file, journal, import_id : str
-        Paths of the CSV file and of its journal; name of the import, or an empty string.
-    status : str
-        A key of ``EXIT_CODES``; a successful dry run is ``checked``.
-    lines, records, requests : int
-        Number of lines with usage, and of the records and requests that they result in.
-    records_before : int
-        Number of records stored by earlier runs of this import.
-    records_written : int
-        Number of records stored by this run.
-    records_already_there : int
-        Number of records that were in the table although this import had not sent them.
-    bad_lines : list of BadLine
-        Errors in the file.
-    error : str or None
-        Why the import is not complete.
-    """
-
-    file: str
-    journal: str
-    import_id: str = ""
-    status: str = "imported"
-    lines: int = 0
-    records: int = 0
-    requests: int = 0
-    records_before: int = 0
-    records_written: int = 0
-    records_already_there: int = 0
-    bad_lines: list[BadLine] = field(default_factory=list)
-    error: str | None = None
+_API_KEY = re.compile(r"[!-~]+")
+_STDIN = Path("-")
 
 
 def _import_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -81,33 +41,63 @@ def _import_id(_context: click.Context, _parameter: click.Parameter, value: str 
     return value
 
 
-def _api_url(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+def _api_key(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    # The key itself is never shown.
+    if value and not _API_KEY.fullmatch(value):
+        raise click.BadParameter("has white space or other characters that no API key has; set it again")
+    return value or None
+
+
+def _api_url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError as error:
+        raise click.BadParameter("is no URL") from error
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
         raise click.BadParameter("write the URL of the API's stage, https://…/prod")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise click.BadParameter("write https: with http, others could read the usage and the API key")
     return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _files(_context: click.Context, _parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    if len({path.resolve() for path in value}) < len(value):
+        raise click.BadParameter("a file is given twice; its usage would count twice")
+    return value
 
 
 @click.command(
     "import",
     epilog="\b\nExit codes:\n"
-    "  0    all usage is in the table (or --dry-run found no errors)\n"
-    "  1    the file has errors; nothing was sent\n"
-    "  2    the command line or the settings are wrong; nothing was sent\n"
-    "  3    not completed: the message says why, and whether to run the command again\n"
-    "  4    usage was in the table already, but not from an import of this file\n"
-    "  130  interrupted; run the command again to continue",
+    "  0    all usage is in the table (or --dry-run found no problem)\n"
+    "  1    the files have problems; nothing was written\n"
+    "  2    the command line or the settings are wrong; nothing was written\n"
+    "  3    not completed: the message says why; run the command again\n"
+    "  130  interrupted; run the command again",
 )
-# Links are resolved, because all links to a file must share its journal.
-@click.argument("usage_csv", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
+@click.argument(
+    "files",
+    metavar="FILE…",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    callback=_files,
+)
 @click.option(
     "--api-url",
     envvar="METERING_API_URL",
     show_envvar=True,
+    required=True,
     callback=_api_url,
-    help="URL of the API's stage: output ApiUrl of the stack.  [required unless --dry-run]",
+    help="URL of the API's stage: output ApiUrl of the stack.",
 )
 @click.option(
     "--region",
@@ -117,6 +107,7 @@ def _api_url(_context: click.Context, _parameter: click.Parameter, value: str | 
     "--api-key",
     envvar="METERING_API_KEY",
     show_envvar=True,
+    callback=_api_key,
     help="API key to send instead of a signature. Prefer the environment variable: other users of the"
     " computer can see arguments.",
 )
@@ -124,168 +115,134 @@ def _api_url(_context: click.Context, _parameter: click.Parameter, value: str | 
     "--import-id",
     metavar="NAME",
     callback=_import_id,
-    help="Name of this import: the same lines under a new name are imported again, as further usage.",
+    help="Name of this body of usage, such as its month, from which lines without ids get theirs. The same"
+    " line under the same NAME is stored once; a line whose value was changed is further usage.",
 )
-@click.option(
-    "--settled",
-    metavar="REQUEST",
-    type=click.IntRange(min=1),
-    multiple=True,
-    help="Number of a request of unknown outcome that you have checked by hand; it is not sent again.",
-)
-@click.option(
-    "--dry-run", is_flag=True, help="Validate the file and report what would be sent; send nothing."
-)
+@click.option("--dry-run", is_flag=True, help="Let the API check every line, print totals, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
-    usage_csv: Path,
-    api_url: str | None,
+    files: tuple[Path, ...],
+    api_url: str,
     region: str | None,
     api_key: str | None,
     import_id: str | None,
-    settled: tuple[int, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Import the usage in USAGE_CSV through the metering API, each line exactly once.
+    """Store the usage in each FILE through the metering API, each line exactly once.
 
-    The file's header is customerIdentifier,dimension_name,dimension_value. All lines are validated before
-    anything is sent. A journal beside the file (USAGE_CSV.imported.jsonl) records what was sent: after an
-    interruption, run the same command again.
+    A FILE is CSV or .xlsx, or - for standard input. Its columns are customerIdentifier, dimension_name and
+    dimension_value, and transaction_id unless --import-id is given. The API checks all lines before the first
+    is written. The same command may be run again, with files reordered or extended: known lines are skipped.
     """
-    auth = None
-    if not dry_run:
-        if api_url is None:
-            raise click.UsageError("Set the URL of the API, with --api-url or METERING_API_URL.")
-        auth = ApiKey(api_key) if api_key else _sigv4(api_url, region)
-    journal_path = Journal.path_for(usage_csv)
-    summary = Summary(str(usage_csv), str(journal_path), import_id or "")
+    client = _client(api_url, region, api_key)
+    summary = Summary(import_id)
     try:
-        usage = read_usage_file(usage_csv)
-        summary.lines, summary.records, summary.requests = usage.lines, usage.records, len(usage.parts)
-        if api_url is None or auth is None:
-            summary.status = "checked"
-            current = Journal.read(journal_path).find(import_id, usage.content, api_url)
-            if current is not None:
-                _count_done(current, usage, summary)
-                refuse_forgotten(current, usage)
-        else:
-            with Journal.open(journal_path) as journal:
-                current = journal.find(import_id, usage.content, api_url) or journal.start(
-                    import_id or "", usage.content, api_url, len(usage.parts)
-                )
-                for number in settled:
-                    journal.settle(current, number)
-                _count_done(current, usage, summary)
-                _send(Client(api_url, auth), journal, current, usage, summary)
-    except BadLinesError as error:
-        summary.status, summary.bad_lines = "bad_lines", error.bad_lines
+        _run(client, [_content(path) for path in files], summary, dry_run=dry_run)
+    except ProblemsError as error:
+        summary.problems = error.problems
+        # Rules may change after the check.
+        status = "not_completed" if summary.status == "imported" else "problems"
+        summary.stop(status, f"{count(len(error.problems), 'problem')}.")
     except SendError as error:
-        summary.status, summary.error = (
-            "not_completed",
-            f"{error}\nNot all usage is in the table yet. {_GO_ON}",
-        )
-    except (JournalError, OSError) as error:
-        summary.status, summary.error = "not_completed", str(error)
+        summary.stop("not_completed", str(error))
     except KeyboardInterrupt:
-        summary.status, summary.error = "interrupted", f"Interrupted. {_GO_ON}"
-    if as_json:
-        click.echo(json.dumps(asdict(summary), ensure_ascii=False))
-    _report(summary, usage_csv.name, quiet=as_json)
+        summary.stop("interrupted", "Interrupted.")
+    for text in (*summary.problem_texts(), *([summary.error] if summary.error else [])):
+        click.echo(text, err=True)
+    for text in [json.dumps(asdict(summary), ensure_ascii=False)] if as_json else summary.texts():
+        click.echo(text)
     sys.exit(EXIT_CODES[summary.status])
 
 
+def _content(path: Path) -> tuple[str, bytes]:
+    if path == _STDIN:
+        return "standard input", sys.stdin.buffer.read()
+    name = click.format_filename(path)
+    try:
+        return name, path.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from error
+
+
+def _client(api_url: str, region: str | None, api_key: str | None) -> Client:
+    ca_bundle = os.environ.get("AWS_CA_BUNDLE")
+    if api_key:
+        authorize = with_api_key(api_key)
+    else:
+        try:
+            session = Session()
+            ca_bundle = session.get_config_variable("ca_bundle")
+            authorize = _signature(session, region or signing_region(api_url, session))
+        except CREDENTIAL_ERRORS as error:
+            raise click.UsageError(f"There are no AWS credentials: {credential_error(error)}") from error
+    if ca_bundle and not Path(ca_bundle).exists():
+        raise click.UsageError(f"AWS_CA_BUNDLE names {ca_bundle}, which does not exist.")
+    return Client(api_url, authorize, ca_bundle or None)
+
+
+def with_api_key(key: str) -> Authorization:
+    """Return what adds an API key of API Gateway to a request."""
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["x-api-key"] = key
+        return request
+
+    return authorize
+
+
+def _signature(session: Session, region: str | None) -> Authorization:
+    if not region:
+        raise click.UsageError("Set the AWS region of the API, with --region or AWS_REGION.")
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise click.UsageError("There are no AWS credentials: set them up as for the AWS CLI.")
+    # Refreshes those that expire, so that what is wrong with them is found before anything is sent.
+    credentials.get_frozen_credentials()
+    signer: Authorization = AWS4Auth(
+        refreshable_credentials=credentials, region=region, service="execute-api"
+    )
+    return signer
+
+
 def signing_region(api_url: str, session: Session) -> str | None:
-    """Return the region in an API Gateway host name, or for other host names the one in the AWS settings.
-
-    Parameters
-    ----------
-    api_url : str
-        URL of the API.
-    session : Session
-        Session with the AWS settings.
-
-    Returns
-    -------
-    str or None
-        Name of the region; None if none is set.
-    """
+    """Return the region in an API Gateway host name, or for other host names the one in the AWS settings."""
     in_host = _REGION_IN_HOST.search(urlsplit(api_url).hostname or "")
     return in_host[1] if in_host else os.environ.get("AWS_REGION") or session.get_config_variable("region")
 
 
-def _sigv4(api_url: str, region: str | None) -> SigV4:
-    try:
-        session = Session()
-        region = region or signing_region(api_url, session)
-        credentials = session.get_credentials()
-    except BotoCoreError as error:
-        raise click.UsageError(str(error)) from error
-    if not region:
-        raise click.UsageError("Set the AWS region of the API, with --region or AWS_REGION.")
-    if credentials is None:
-        raise click.UsageError(
-            "There are no AWS credentials to sign with: set them up as for the AWS CLI, or send an API key."
-        )
-    return SigV4(credentials, region)
+def _run(client: Client, contents: Sequence[tuple[str, bytes]], summary: Summary, *, dry_run: bool) -> None:
+    files = read_usage(contents, summary.import_id)
+    lines = [line for file in files for line in file.lines]
+    summary.add_totals(lines)
+    with _progress("Checking", len(lines)) as advance:
+        new = Importer(client, _notify, advance).check(lines)
+    known = set(lines).difference(new)
+    for file in files:
+        summary.add_file(file, known)
+    for text in warnings(files, known, summary.import_id):
+        click.echo(text, err=True)
+    if dry_run:
+        return
+    summary.status = "imported"
+    with _progress("Sending", len(new)) as advance:
+
+        def stored(number: int) -> None:
+            summary.lines_written += number
+            advance(number)
+
+        summary.lines_found_stored, differing = Importer(client, _notify, stored).store(new)
+    if differing:
+        raise ProblemsError(differing)
 
 
-def _count_done(current: Import, usage: UsageFile, summary: Summary) -> None:
-    summary.import_id = current.started.import_id
-    for part in usage.parts:
-        if part.number in current.already_there:
-            summary.records_already_there += part.records
-        elif part.number in current.done:
-            summary.records_before += part.records
-
-
-def _send(client: Client, journal: Journal, current: Import, usage: UsageFile, summary: Summary) -> None:
-    with click.progressbar(
-        length=usage.records, label="Sending", show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        bar.update(summary.records_before + summary.records_already_there)
-        for part in send_parts(client, journal, current, usage, _notify):
-            if part.number in current.already_there:
-                summary.records_already_there += part.records
-            else:
-                summary.records_written += part.records
-            bar.update(part.records)
-    if summary.records_already_there:
-        summary.status = "already_there"
-        summary.error = (
-            f"{summary.records_already_there} records were in the table already, and were not written again:"
-            " the same lines were imported within the last 24 hours, from another file or with a journal that"
-            " was deleted. If they are further usage that happens to look the same, import them with"
-            " --import-id and a name for that import, such as the hour it is for."
-        )
+@contextmanager
+def _progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr, hidden=hidden) as bar:
+        yield bar.update
 
 
 def _notify(message: str) -> None:
     # A terminal has the progress bar on the current line; it is drawn again below the message.
     click.echo(("\n" if sys.stderr.isatty() else "") + message, err=True)
-
-
-def _report(summary: Summary, name: str, *, quiet: bool) -> None:
-    for bad in summary.bad_lines:
-        column = f"{bad.column}: " if bad.column else ""
-        click.echo(f"{name}:{bad.line}: {column}{bad.detail}", err=True)
-    if summary.bad_lines:
-        click.echo(f"{_count(len(summary.bad_lines), 'problem')} in {name}. Nothing was sent.", err=True)
-    if summary.error:
-        click.echo(summary.error, err=True)
-    done = summary.records_before + summary.records_already_there
-    if quiet or summary.bad_lines or (summary.error and not done + summary.records_written):
-        return
-    lines, records = _count(summary.lines, "line"), _count(summary.records, "record")
-    if summary.status == "checked":
-        requests = _count(summary.requests, "request")
-        click.echo(f"{name}: {lines}, {records} in {requests}: {summary.records - done:,} would be sent.")
-    else:
-        click.echo(
-            f"{name}: {lines}, {records}: {summary.records_written:,} written now,"
-            f" {summary.records_before:,} by earlier runs."
-        )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,296 +1,182 @@
-"""The CSV file: validate and add up its lines, and divide the customers' records into bulk requests."""
+"""Usage files: lines with ids, and every problem by file, line and column."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from metering_handlers.contract.identifiers import (  # noqa: TC001 - pydantic needs them
-    CustomerIdentifier,
-    DimensionName,
-    Quantity,
-)
-from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
+from metering_cli.importing.cells import TRANSACTION_ID, BadCellsError, parse_cells, shown
+from metering_cli.importing.tables import TableError, read_rows
+from metering_cli.usage_format import HEADER
+from metering_handlers.contract.row_ids import length_prefixed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pydantic_core import ErrorDetails
+    from metering_cli.importing.tables import Row
 
-HEADER = ("customerIdentifier", "dimension_name", "dimension_value")
-
-MAX_PART_RECORDS = 1_000
-"""Records in one request: DynamoDB's index takes 1,000 in a second, and the API's function has 27 s."""
-MAX_PART_BYTES = 1_000_000
-"""Bytes of a request body: far below Lambda's 6 MB, even when escaped in the proxy event."""
-
-_SPLIT = "split the file, and import the rest an hour later"
-_DELIMITERS = ",;\t"
+_REQUIRED = tuple(name for name in HEADER if name != TRANSACTION_ID)
 
 
-class UsageLine(BaseModel):
-    """One line of the file: a customer's usage of one dimension."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file, which becomes one entry of a request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    file: str
+    number: int
+    customer: str
+    dimension: str
+    quantity: int
+    transaction_id: str
 
-    customerIdentifier: CustomerIdentifier  # noqa: N815 - the API's name
-    dimension_name: DimensionName
-    dimension_value: Quantity
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the API knows the entry by."""
+        return self.customer, self.transaction_id
 
 
 @dataclass(frozen=True)
-class BadLine:
-    """One error in the file.
+class Problem:
+    """A reason not to import the files; without a line it concerns the whole file."""
 
-    Attributes
-    ----------
-    line : int
-        Line number; the header is line 1.
-    column : str or None
-        Name of the column; None if the error concerns the whole line.
-    detail : str
-        What is wrong, and what to change.
-    """
-
-    line: int
+    file: str
+    line: int | None
     column: str | None
     detail: str
 
 
-class BadLinesError(Exception):
-    """The file cannot be imported as it is.
+class ProblemsError(Exception):
+    """The files cannot be imported as they are: nothing was written."""
 
-    Attributes
-    ----------
-    bad_lines : list of BadLine
-        All errors, in the order of the lines.
-    """
-
-    def __init__(self, bad_lines: list[BadLine]) -> None:
-        super().__init__(f"{len(bad_lines)} problem(s)")
-        self.bad_lines = bad_lines
-
-
-@dataclass(frozen=True)
-class Part:
-    """One bulk request.
-
-    Attributes
-    ----------
-    number : int
-        Number of the request; the file's first one is 1.
-    body : bytes
-        JSON body.
-    records : int
-        Number of records that it becomes: one for each customer.
-    lines : tuple of int
-        Numbers of the lines in it, ascending.
-    """
-
-    number: int
-    body: bytes
-    records: int
-    lines: tuple[int, ...]
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(f"{len(problems)} problem(s)")
+        self.problems = problems
 
 
 @dataclass(frozen=True)
 class UsageFile:
-    """A valid file.
+    """A file's usage, and the columns that the import does not use."""
 
-    Attributes
-    ----------
-    lines : int
-        Number of lines with usage.
-    parts : tuple of Part
-        Requests that import it; the same lines always result in the same requests.
-    """
-
-    lines: int
-    parts: tuple[Part, ...]
-
-    @property
-    def records(self) -> int:
-        """Number of records."""
-        return sum(part.records for part in self.parts)
-
-    @property
-    def content(self) -> str:
-        """SHA-256 of all request bodies; it does not depend on the file's name, delimiter or white space."""
-        return hashlib.sha256(b"\n".join(part.body for part in self.parts)).hexdigest()
+    name: str
+    lines: list[Line] = field(default_factory=list)
+    ignored_columns: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Record:
-    customer: str
-    dimensions: dict[str, int] = field(default_factory=dict)
-    lines: list[int] = field(default_factory=list)
-
-    def add(self, number: int, line: UsageLine) -> BadLine | None:
-        """Add a line's usage; return the error if AWS would refuse all of the customer's usage for it."""
-        name = line.dimension_name
-        total = self.dimensions.get(name, 0) + line.dimension_value
-        if name not in self.dimensions and len(self.dimensions) == MAX_DIMENSIONS:
-            detail = f"AWS takes {MAX_DIMENSIONS} dimensions of a customer an hour: {_SPLIT}"
-            return BadLine(number, "dimension_name", detail)
-        if total > MAX_QUANTITY:
-            detail = f"AWS takes {MAX_QUANTITY} of a customer's dimension an hour: {_SPLIT}"
-            return BadLine(number, "dimension_value", detail)
-        self.dimensions[name] = total
-        self.lines.append(number)
-        return None
-
-    def json(self) -> bytes:
-        entry = {
-            "customerIdentifier": self.customer,
-            "metered_dimensions": [
-                {"dimension_name": name, "dimension_value": value} for name, value in self.dimensions.items()
-            ],
-        }
-        return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def read_usage_file(path: Path) -> UsageFile:
-    """Read and validate a file.
+def derived_id(import_id: str, customer: str, dimension: str, quantity: int, occurrence: int) -> str:
+    """Return the id of a line that has none of its own. It never changes (docs/usage-import.md).
 
     Parameters
     ----------
-    path : Path
-        A CSV file in UTF-8, with or without a byte order mark, whose header is ``HEADER``. The columns are
-        separated by commas, or by the semicolons or tabs that spreadsheets write in many countries. White
-        space around cells is removed; empty lines and empty cells after the last column are ignored.
+    import_id : str
+        Name of the body of usage.
+    occurrence : int
+        1 for the first line with this customer, dimension and quantity, 2 for the next one.
+    """
+    parts = length_prefixed(import_id, customer, dimension, str(quantity), str(occurrence))
+    return f"import-1-{hashlib.sha256(parts).hexdigest()}"
 
-    Returns
-    -------
-    UsageFile
-        The file's requests.
+
+def read_usage(files: Iterable[tuple[str, bytes]], import_id: str | None) -> list[UsageFile]:
+    """Read files, by name and content.
 
     Raises
     ------
-    BadLinesError
-        If a line breaks a rule of the API or cannot be parsed, or a customer has more usage than AWS takes in
-        an hour.
-    OSError
-        If the file cannot be read.
+    ProblemsError
+        If a file cannot be read, a line breaks a rule, or an id occurs twice.
     """
-    lines = _checked(_rows(_decoded(path.read_bytes())))
-    return UsageFile(len(lines), _parts(_records(lines)))
+    reader = _Reader(import_id)
+    read = [reader.read(name, content) for name, content in files]
+    if reader.problems:
+        raise ProblemsError(reader.problems)
+    return read
 
 
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        detail = "is not UTF-8 text; save the spreadsheet as “CSV UTF-8”"
-        raise BadLinesError([BadLine(line, None, detail)]) from error
+class _Reader:
+    """Reads the files of one command, which count together."""
 
+    def __init__(self, import_id: str | None) -> None:
+        self.problems: list[Problem] = []
+        self._import_id = import_id
+        self._occurrences: Counter[tuple[str, str, int]] = Counter()
+        self._by_key: dict[tuple[str, str], Line] = {}
 
-def _rows(text: str) -> list[tuple[int, list[str] | BadLine]]:
-    """Return line number and cells, or the error, of each line that is not empty."""
-    header = text.lstrip().partition("\n")[0]
-    delimiter = next((mark for mark in _DELIMITERS if mark in header), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[tuple[int, list[str] | BadLine]] = []
-    while True:
-        number = reader.line_num + 1
+    def read(self, name: str, content: bytes) -> UsageFile:
+        file = UsageFile(name)
         try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            return rows
-        except csv.Error as error:
-            rows.append(
-                (number, BadLine(number, None, f"cannot be read ({error}); check its quotation marks"))
+            rows = read_rows(content)
+            number, header = next(rows, (1, []))
+            columns = self._columns(header, number)
+            file.ignored_columns.extend(
+                cell for index, cell in enumerate(header) if cell and index not in columns.values()
             )
-            continue
-        while len(cells) > len(HEADER) and not cells[-1]:
-            cells.pop()
-        if any(cells):
-            rows.append((number, cells))
+            row = None
+            for row in rows:
+                self._add_row(file, row, len(header), columns)
+            if row is None:
+                raise TableError("has a header, but no usage")
+        except TableError as error:
+            self.problems.append(Problem(name, error.line, None, str(error)))
+        return file
 
+    def _columns(self, header: Sequence[str], line: int) -> dict[str, int]:
+        """Return the index of each column that the import uses."""
+        if not header:
+            raise TableError(f"is empty; its first line must be {','.join(HEADER)}")
+        names = [_simplified(cell) for cell in header]
+        found = {column: names.index(name) for column in HEADER if (name := _simplified(column)) in names}
+        if missing := [column for column in _REQUIRED if column not in found]:
+            raise TableError(
+                f"the header has no column {' and no column '.join(missing)}; it has"
+                f" {', '.join(shown(cell) for cell in header)}",
+                line,
+            )
+        if twice := [column for column in found if names.count(_simplified(column)) > 1]:
+            raise TableError(f"the header has more than one column {twice[0]}", line)
+        if TRANSACTION_ID in found and self._import_id is not None:
+            raise TableError(
+                f"the lines have ids of their own, in the column {TRANSACTION_ID}: leave out --import-id",
+                line,
+            )
+        if TRANSACTION_ID not in found and self._import_id is None:
+            raise TableError(
+                "the lines have no ids, without which sending them again could bill them twice: use"
+                " --import-id with a name for this body of usage, such as its month; or, if your billing"
+                f" software has an id for each piece of usage, add the column {TRANSACTION_ID}",
+                line,
+            )
+        return found
 
-def _checked(rows: Sequence[tuple[int, list[str] | BadLine]]) -> list[tuple[int, UsageLine]]:
-    wanted = ",".join(HEADER)
-    if not rows:
-        raise BadLinesError([BadLine(1, None, f"the file is empty; its first line must be {wanted}")])
-    (first, header), *usage = rows
-    if header != list(HEADER):
-        raise BadLinesError([BadLine(first, None, f"the first line must be the header {wanted}")])
-    lines: list[tuple[int, UsageLine]] = []
-    bad_lines: list[BadLine] = []
-    for number, cells in usage:
-        if isinstance(cells, BadLine):
-            bad_lines.append(cells)
-        elif len(cells) != len(HEADER):
+    def _add_row(self, file: UsageFile, row: Row, width: int, columns: Mapping[str, int]) -> None:
+        number, cells = row
+        if len(cells) > width:
+            detail = "has more cells than the header; put a cell with a separator into quotation marks"
+            self.problems.append(Problem(file.name, number, None, detail))
+            return
+        cells += [""] * (width - len(cells))
+        try:
+            used = parse_cells({column: cells[index] for column, index in columns.items()})
+        except BadCellsError as error:
+            self.problems += (Problem(file.name, number, *detail) for detail in error.details.items())
+            return
+        customer, dimension, quantity = used.customerIdentifier, used.dimension_name, used.dimension_value
+        transaction_id = used.transaction_id
+        if transaction_id is None:
+            same = (customer, dimension, quantity)
+            self._occurrences[same] += 1
+            transaction_id = derived_id(self._import_id or "", *same, self._occurrences[same])
+        line = Line(file.name, number, customer, dimension, quantity, transaction_id)
+        first = self._by_key.setdefault(line.key, line)
+        if first is not line:
             detail = (
-                f"has {len(cells)} columns, not {len(HEADER)}; put a cell with a comma into quotation marks"
+                f"{shown(transaction_id)} is the id of {first.file}:{first.number} too, of the same customer;"
+                " each line of a customer needs an id of its own"
             )
-            bad_lines.append(BadLine(number, None, detail))
-        else:
-            try:
-                line = UsageLine.model_validate_strings(dict(zip(HEADER, cells, strict=True)))
-            except ValidationError as error:
-                found = {str(one["loc"][0]): one for one in error.errors()}
-                bad_lines += (BadLine(number, name, _detail(found[name])) for name in HEADER if name in found)
-            else:
-                lines.append((number, line))
-    if bad_lines:
-        raise BadLinesError(bad_lines)
-    return lines
+            self.problems.append(Problem(file.name, number, TRANSACTION_ID, detail))
+        file.lines.append(line)
 
 
-def _detail(error: ErrorDetails) -> str:
-    given = error["input"]
-    if not given:
-        return "is empty; fill it in"
-    if error["type"] == "int_parsing":
-        rule = "must be a whole number such as 10, without separators, decimals or a unit"
-    else:
-        rule = error["msg"]
-    return f"{given!r}: {rule}"
-
-
-def _records(lines: Iterable[tuple[int, UsageLine]]) -> Iterable[_Record]:
-    """Add up each customer's lines, as the API does with the entries of one request.
-
-    The hourly job sends all of a customer's pending usage in one call, whatever requests it came in. The
-    limits of that call are therefore the whole file's.
-    """
-    records: dict[str, _Record] = {}
-    bad_lines: list[BadLine] = []
-    for number, line in lines:
-        customer = line.customerIdentifier
-        if (bad_line := records.setdefault(customer, _Record(customer)).add(number, line)) is not None:
-            bad_lines.append(bad_line)
-    if bad_lines:
-        raise BadLinesError(bad_lines)
-    return records.values()
-
-
-def _parts(records: Iterable[_Record]) -> tuple[Part, ...]:
-    parts: list[Part] = []
-    entries: list[bytes] = []
-    lines: list[int] = []
-    size = 0
-
-    def close() -> None:
-        if entries:
-            body = b'{"buyers":[' + b",".join(entries) + b"]}"
-            parts.append(Part(len(parts) + 1, body, len(entries), tuple(sorted(lines))))
-
-    for record in records:
-        entry = record.json()
-        if len(entries) == MAX_PART_RECORDS or size + len(entry) > MAX_PART_BYTES:
-            close()
-            entries, lines, size = [], [], 0
-        entries.append(entry)
-        lines += record.lines
-        size += len(entry)
-    close()
-    return tuple(parts)
+def _simplified(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()

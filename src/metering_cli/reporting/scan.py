@@ -1,222 +1,143 @@
-"""Reads the whole metering table in parallel segments, within a limit of read capacity."""
+"""Reads the two tables, within a limit of read capacity."""
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from metering_handlers.contract.attributes import CUSTOMER_IDENTIFIER
+from metering_handlers.contract.attributes import CUSTOMER_IDENTIFIER, ROW_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        QueryInputTypeDef,
-        QueryOutputTypeDef,
-        ScanInputTypeDef,
-        ScanOutputTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from metering_handlers.listing.query import Item
+    Item = Mapping[str, AttributeValueTypeDef]
 
-    Page = QueryOutputTypeDef | ScanOutputTypeDef
-    Fetch = Callable[["Item | None"], Page]
-
-SEGMENTS = 4
-"""Parallel scans: enough to keep one CPU busy with their results."""
-MAX_PAGE_UNITS = 256
-"""Read capacity units of the largest page: 1 MB, in units of 4 KB, strongly consistent
-(DynamoDB Developer Guide, "Read consistency" and "Scanning tables")."""
-
-_POLL_SECONDS = 0.05
+_MAX_KEYS = 100
+"""Keys in one BatchGetItem call (Amazon DynamoDB API Reference)."""
 
 
 class ReadCapacity:
-    """Limits the read capacity units consumed per second, for all threads together.
+    """Limits the read capacity units consumed per second.
 
-    The cost of a page is known only after it is read. Each call therefore reserves the maximum cost of a page
-    first, and releases what it did not use. A call waits until all earlier reservations are covered.
-
-    Parameters
-    ----------
-    units_per_second : float
-        Read capacity units per second.
-    clock : callable
-        A monotonic clock, in seconds.
+    The cost of a call is known only afterwards, so that it is the next call that waits for it. A page of 1 MB
+    costs 256 units (DynamoDB Developer Guide, "Read consistency").
     """
 
-    def __init__(self, units_per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        units_per_second: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._units_per_second = units_per_second
         self._clock = clock
-        self._paid_off_at = clock()
-        self._lock = threading.Lock()
+        self._sleep = sleep
+        self._free_at = clock()
 
-    def take(self, sleep: Callable[[float], object]) -> None:
-        """Reserve the units of a page, after waiting until earlier reservations are covered.
+    def wait(self) -> None:
+        """Wait until the units of the calls before are covered; time without calls is not saved up."""
+        self._sleep(max(0.0, self._free_at - self._clock()))
+        self._free_at = self._clock()
 
-        Parameters
-        ----------
-        sleep : callable
-            Waits for some seconds. It may raise an exception, which is propagated.
-        """
-        while True:
-            with self._lock:
-                now = self._clock()
-                if self._paid_off_at <= now:
-                    self._paid_off_at = now + MAX_PAGE_UNITS / self._units_per_second
-                    return
-                wait = self._paid_off_at - now
-            # In small steps, because another thread may release units.
-            sleep(min(wait, _POLL_SECONDS))
-
-    def give_back(self, consumed_units: float) -> None:
-        """Release the reserved units that a call did not consume."""
-        with self._lock:
-            self._paid_off_at -= (MAX_PAGE_UNITS - consumed_units) / self._units_per_second
+    def consumed(self, units: float) -> None:
+        """Count the units of a call."""
+        self._free_at += units / self._units_per_second
 
 
-class _StoppedError(Exception):
-    """No further pages are needed."""
+class NotDynamoDBError(Exception):
+    """A proxy or a captive portal answers; botocore takes its page for an empty answer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "What answers is not DynamoDB: is there a proxy, or a network that asks for a login?"
+        )
 
 
-@dataclass(frozen=True)
-class _Finished:
-    """Last element of a reader: the error that stopped it, if any."""
-
-    error: Exception | None = None
+class ThrottledError(Exception):
+    """DynamoDB returned none of the keys that it was asked for."""
 
 
-def read_pages(
-    client: DynamoDBClient, table_name: str, customer: str | None, capacity: ReadCapacity
-) -> Generator[Sequence[Item], None, None]:
-    """Read all items of the table, or of one customer; strongly consistent.
+class Table(NamedTuple):
+    """A table, and the limit within which it is read."""
 
-    Parameters
-    ----------
-    client : DynamoDBClient
-        The client; it is used by several threads.
-    table_name : str
-        The metering table.
-    customer : str or None
-        Only this customer's items, by a query.
-    capacity : ReadCapacity
-        Limit of the reads.
+    client: DynamoDBClient
+    name: str
+    capacity: ReadCapacity
 
-    Yields
-    ------
-    sequence of Item
-        One page; pages come in no particular order.
+
+def read_pages(table: Table, customer: str | None) -> Iterator[Sequence[Item]]:
+    """Read all items of the metering table, or of one customer, page by page; strongly consistent.
 
     Raises
     ------
-    BotoCoreError, ClientError
+    BotoCoreError, ClientError, NotDynamoDBError
         If a call to DynamoDB fails, after the client's own retries.
-
-    Notes
-    -----
-    Closing the generator stops the reads: no new ones are started, and running ones are not waited for.
     """
-    fetches = (
-        [_segment(client, table_name, number) for number in range(SEGMENTS)]
+    pages = (
+        table.client.get_paginator("scan").paginate(
+            TableName=table.name, ConsistentRead=True, ReturnConsumedCapacity="TOTAL"
+        )
         if customer is None
-        else [_partition(client, table_name, customer)]
+        else table.client.get_paginator("query").paginate(
+            TableName=table.name,
+            ConsistentRead=True,
+            ReturnConsumedCapacity="TOTAL",
+            KeyConditionExpression="#customer = :customer",
+            ExpressionAttributeNames={"#customer": CUSTOMER_IDENTIFIER},
+            ExpressionAttributeValues={":customer": {"S": customer}},
+        )
     )
-    results: queue.Queue[Sequence[Item] | _Finished] = queue.Queue(maxsize=2 * len(fetches))
-    stopped = threading.Event()
-    for fetch in fetches:
-        threading.Thread(target=_read, args=(fetch, capacity, results, stopped), daemon=True).start()
-    try:
-        under_way = len(fetches)
-        while under_way:
-            result = results.get()
-            if not isinstance(result, _Finished):
-                yield result
-            elif result.error is not None:
-                raise result.error
-            else:
-                under_way -= 1
-    finally:
-        stopped.set()
+    table.capacity.wait()
+    for page in pages:
+        if "Items" not in page or "ConsumedCapacity" not in page:
+            raise NotDynamoDBError
+        table.capacity.consumed(page["ConsumedCapacity"]["CapacityUnits"])
+        yield page["Items"]
+        table.capacity.wait()
 
 
-def _read(
-    fetch: Fetch,
-    capacity: ReadCapacity,
-    results: queue.Queue[Sequence[Item] | _Finished],
-    stopped: threading.Event,
-) -> None:
-    """Put the pages of one segment into the queue, and at the end a marker."""
+def read_rows(table: Table, row_ids: Iterable[str]) -> dict[str, Item]:
+    """Read rows of the idempotency table, strongly consistent; those that do not exist are left out.
 
-    def sleep(seconds: float) -> None:
-        if stopped.wait(seconds):
-            raise _StoppedError
-
-    def put(result: Sequence[Item] | _Finished) -> None:
-        while not stopped.is_set():
-            try:
-                results.put(result, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
-        raise _StoppedError
-
-    start: Item | None = None
-    # Kept if an unexpected error ends the thread: the report must neither hang nor miss a segment.
-    finished = _Finished(RuntimeError("A reader of the table ended early; report this."))
-    try:
-        while True:
-            capacity.take(sleep)
-            page = fetch(start)
-            capacity.give_back(page["ConsumedCapacity"]["CapacityUnits"])
-            put(page["Items"])
-            start = page.get("LastEvaluatedKey")
-            if not start:
-                finished = _Finished()
-                return
-    except (BotoCoreError, ClientError) as error:
-        finished = _Finished(error)
-    except _StoppedError:
-        return
-    finally:
-        with suppress(_StoppedError):
-            put(finished)
+    Raises
+    ------
+    BotoCoreError, ClientError, NotDynamoDBError, ThrottledError
+        If DynamoDB did not return all of them, after retries.
+    """
+    found: dict[str, Item] = {}
+    left = list(row_ids)
+    while left:
+        rows, unprocessed = _some_rows(table, left[:_MAX_KEYS])
+        found.update(rows)
+        left = left[_MAX_KEYS:] + unprocessed
+    return found
 
 
-def _segment(client: DynamoDBClient, table_name: str, number: int) -> Fetch:
-    def fetch(start: Item | None) -> ScanOutputTypeDef:
-        request: ScanInputTypeDef = {
-            "TableName": table_name,
-            "ConsistentRead": True,
-            "ReturnConsumedCapacity": "TOTAL",
-            "Segment": number,
-            "TotalSegments": SEGMENTS,
-        }
-        if start:
-            request["ExclusiveStartKey"] = start
-        return client.scan(**request)
-
-    return fetch
-
-
-def _partition(client: DynamoDBClient, table_name: str, customer: str) -> Fetch:
-    def fetch(start: Item | None) -> QueryOutputTypeDef:
-        request: QueryInputTypeDef = {
-            "TableName": table_name,
-            "ConsistentRead": True,
-            "ReturnConsumedCapacity": "TOTAL",
-            "KeyConditionExpression": "#customer = :customer",
-            "ExpressionAttributeNames": {"#customer": CUSTOMER_IDENTIFIER},
-            "ExpressionAttributeValues": {":customer": {"S": customer}},
-        }
-        if start:
-            request["ExclusiveStartKey"] = start
-        return client.query(**request)
-
-    return fetch
+@retry(
+    retry=retry_if_exception_type(ThrottledError),
+    wait=wait_random_exponential(multiplier=0.1, max=5),
+    stop=stop_after_attempt(10),
+    reraise=True,
+)
+def _some_rows(table: Table, row_ids: Sequence[str]) -> tuple[dict[str, Item], list[str]]:
+    """Read rows with one call; return them, and the ids that DynamoDB did not get to."""
+    table.capacity.wait()
+    answer = table.client.batch_get_item(
+        RequestItems={
+            table.name: {"Keys": [{ROW_ID: {"S": row_id}} for row_id in row_ids], "ConsistentRead": True}
+        },
+        ReturnConsumedCapacity="TOTAL",
+    )
+    if "Responses" not in answer or "ConsumedCapacity" not in answer:
+        raise NotDynamoDBError
+    table.capacity.consumed(sum(one["CapacityUnits"] for one in answer["ConsumedCapacity"]))
+    left = answer.get("UnprocessedKeys", {}).get(table.name)
+    unprocessed = [str(key[ROW_ID]["S"]) for key in left["Keys"]] if left else []
+    if len(unprocessed) == len(row_ids):
+        raise ThrottledError(f"The table {table.name} has no read capacity left.")
+    return {item[ROW_ID]["S"]: item for item in answer["Responses"].get(table.name, [])}, unprocessed

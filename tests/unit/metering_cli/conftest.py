@@ -1,9 +1,8 @@
-"""Fixtures of these tests: the stub of the API, a CSV file, and the command line run in process."""
+"""Fixtures of these tests: the stub of the API, usage files, and the command line run in process."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from metering_cli.importing import usage_file
+from metering_cli.importing import bulk
 from metering_cli.importing.command import import_command
 from tests.unit.metering_cli.stub_api import StubApi
 
 PROJECT = Path(__file__).parents[3]
 HEADER = "customerIdentifier,dimension_name,dimension_value\n"
-
-WriteCsv = Callable[..., Path]
+FOUR = ("one,seats,1", "two,seats,2", "one,storage,3", "one,seats,1")
+FOUR_STORED = [("one", "seats", 1), ("one", "seats", 1), ("one", "storage", 3), ("two", "seats", 2)]
+KEY = "key-of-20-characters"
 
 
 class Outcome:
@@ -28,27 +28,44 @@ class Outcome:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         self.exit_code = result.exit_code
+        self.stdout = result.stdout
         self.stderr = result.stderr
-        self.summary: dict[str, Any] = json.loads(result.stdout) if result.stdout else {}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        # Functions that are called in this process may have logged.
+        summary: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
+        return summary
+
+    @property
+    def places(self) -> list[tuple[int | None, str | None]]:
+        """Line and column of each problem."""
+        return [(problem["line"], problem["column"]) for problem in self.summary["problems"]]
 
 
 @dataclass(frozen=True)
 class Importer:
-    """The command line, with the stub's URL and ``--json``."""
+    """The command line; :meth:`run` adds the stub's URL, a name of the import, and ``--json``."""
 
     api: StubApi
+    folder: Path
 
-    def __call__(self, path: Path, *arguments: str, env: dict[str, str] | None = None) -> Outcome:
-        result = CliRunner().invoke(import_command, [str(path), "--json", *arguments], env=env)
-        return Outcome(result)
+    def csv(self, *lines: str, name: str = "usage.csv", header: str = HEADER) -> Path:
+        path = self.folder / name
+        path.write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
 
-    def run(self, path: Path, *arguments: str) -> Outcome:
-        return self(path, "--api-url", self.api.url, *arguments)
+    def __call__(self, *arguments: str | Path, stdin: bytes | None = None) -> Outcome:
+        return Outcome(CliRunner().invoke(import_command, [str(one) for one in arguments], input=stdin))
+
+    def run(self, *arguments: str | Path, name: str = "2026-11", stdin: bytes | None = None) -> Outcome:
+        named = ("--import-id", name) if name else ()
+        return self("--api-url", self.api.url, *named, "--json", *arguments, stdin=stdin)
 
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("METERING_API_URL", "METERING_API_KEY", "AWS_REGION"):
+    for name in ("METERING_API_URL", "METERING_API_KEY", "AWS_REGION", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -60,18 +77,8 @@ def api() -> Iterator[StubApi]:
 
 
 @pytest.fixture
-def importer(api: StubApi) -> Importer:
-    return Importer(api)
-
-
-@pytest.fixture
-def write_csv(tmp_path: Path) -> WriteCsv:
-    def write(*lines: str, name: str = "usage.csv") -> Path:
-        path = tmp_path / name
-        path.write_text(HEADER + "".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return path
-
-    return write
+def importer(api: StubApi, tmp_path: Path) -> Importer:
+    return Importer(api, tmp_path)
 
 
 @pytest.fixture
@@ -83,15 +90,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One record in each request, so that a few lines make several."""
-    monkeypatch.setattr(usage_file, "MAX_PART_RECORDS", 1)
-
-
-def age_journal(csv_path: Path, hours: float) -> None:
-    """Make the journal's entries older."""
-    path = csv_path.with_name(csv_path.name + ".imported.jsonl")
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    for entry in entries:
-        entry["at"] = (datetime.fromisoformat(entry["at"]) - timedelta(hours=hours)).isoformat()
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line in each request, so that a few lines make several."""
+    monkeypatch.setattr(bulk, "MAX_LINES", 1)

@@ -1,272 +1,260 @@
-"""A usual import, its signature and output, and errors of the API."""
+"""The command: what it sends, prints and ends with."""
 
+import os
+import pty
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.session import Session
 
-from metering_cli.importing.command import signing_region
-from tests.unit.metering_cli.conftest import HEADER, PROJECT, Importer, WriteCsv
-from tests.unit.metering_cli.stub_api import HANG_UP, Answer, StoreBut, StubApi, problem
+from tests.unit.metering_cli.conftest import FOUR, FOUR_STORED, HEADER, KEY, PROJECT, Importer
+from tests.unit.metering_cli.stub_api import Answer, StoreBut, problem, violation
+
+WITH_IDS = HEADER.strip() + ",transaction_id\n"
+MANY = [f"customer-{number},seats,{number}" for number in range(5_000)]
+PROGRAM_SECONDS = 30
 
 
-def test_the_files_usage_is_stored_and_counted(api: StubApi, importer: Importer, write_csv: WriteCsv) -> None:
-    path = write_csv("one,seats,1", "two,seats,2", "one,storage,3", "one,seats,4")
+def test_every_line_is_checked_then_stored_as_an_entry(importer: Importer) -> None:
+    path = importer.csv(*FOUR)
 
     outcome = importer.run(path)
 
     assert outcome.exit_code == 0
-    assert outcome.summary == {
-        "file": str(path),
-        "journal": f"{path}.imported.jsonl",
-        "import_id": "",
+    assert {name: value for name, value in outcome.summary.items() if name != "largest_lines"} == {
+        "import_id": "2026-11",
         "status": "imported",
         "lines": 4,
-        "records": 2,
-        "requests": 1,
-        "records_before": 0,
-        "records_written": 2,
-        "records_already_there": 0,
-        "bad_lines": [],
+        "customers": 2,
+        "dimensions": {"seats": 4, "storage": 3},
+        "files": [
+            {
+                "file": str(path),
+                "lines": 4,
+                "quantity": 7,
+                "known_lines": 0,
+                "known_quantity": 0,
+                "ignored_columns": [],
+            }
+        ],
+        "lines_known": 0,
+        "lines_written": 4,
+        "lines_found_stored": 0,
+        "problems": [],
         "error": None,
     }
-    assert api.usage() == [
-        ("one", "seats", 5),
-        ("one", "storage", 3),
-        ("two", "seats", 2),
+    assert importer.api.usage() == FOUR_STORED
+    assert [request.path for request in importer.api.received] == [
+        "/prod/insertMeteringRecords?dry_run=true",
+        "/prod/insertMeteringRecords",
     ]
-    assert [request.path for request in api.received] == ["/prod/insertMeteringRecords"]
+    assert not any("Idempotency-Key" in request.headers for request in importer.api.received)
 
 
-@pytest.mark.usefixtures("small_parts")
-def test_each_request_has_a_key_of_its_own(api: StubApi, importer: Importer, write_csv: WriteCsv) -> None:
-    importer.run(write_csv("one,seats,1", "two,seats,1", "three,seats,1"))
+def test_reordered_and_extended_files_add_only_what_is_new(importer: Importer) -> None:
+    importer.run(importer.csv(*FOUR))
 
-    keys = {request.key for request in api.received}
-    assert len(keys) == 3
-    assert all(len(key) <= 255 and key.isascii() for key in keys)
+    again = importer.run(importer.csv(*reversed(FOUR), "one,seats,1", "three,seats,1", name="month.csv"))
 
-
-def test_requests_are_signed_for_api_gateway(api: StubApi, importer: Importer, write_csv: WriteCsv) -> None:
-    importer.run(write_csv("one,seats,1"), "--region", "eu-west-1")
-
-    [request] = api.received
-    authorization = request.headers["Authorization"]
-    assert "/eu-west-1/execute-api/aws4_request" in authorization
-    assert "SignedHeaders=content-type;host;idempotency-key;prefer;x-amz-date" in authorization
-    # The signature, computed again from the received request, is the same.
-    again = AWSRequest(
-        "POST",
-        f"{api.url}/insertMeteringRecords",
-        headers={name: request.headers[name] for name in ("Content-Type", "Idempotency-Key", "Prefer")},
-        data=request.raw_body,
-    )
-    again.context["timestamp"] = request.headers["X-Amz-Date"]
-    again.headers["X-Amz-Date"] = request.headers["X-Amz-Date"]
-    signer = SigV4Auth(Credentials("test", "test"), "execute-api", "eu-west-1")
-    signature = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
-    assert authorization.endswith(f"Signature={signature}")
+    assert again.exit_code == 0
+    assert (again.summary["lines_known"], again.summary["lines_written"]) == (4, 2)
+    [file] = again.summary["files"]
+    assert (file["known_lines"], file["known_quantity"]) == (4, 7)
+    assert "month.csv: new lines are 6, 7. A line whose value was changed is new too" in again.stderr
+    assert importer.api.usage() == sorted([*FOUR_STORED, ("one", "seats", 1), ("three", "seats", 1)])
 
 
-def test_an_api_key_is_sent_instead_of_a_signature(
-    api: StubApi, importer: Importer, write_csv: WriteCsv
-) -> None:
-    variables = {"METERING_API_URL": api.url + "/", "METERING_API_KEY": "key-of-20-characters"}
-    outcome = importer(write_csv("one,seats,1"), env=variables)
+def test_a_file_without_new_lines_is_announced(importer: Importer) -> None:
+    path = importer.csv(*FOUR)
+    importer.run(path)
+
+    again = importer.run(path)
+    further = importer.run(path, name="hour-11")
+
+    assert f"NOTHING NEW in {path}" in again.stderr
+    assert "under another --import-id" in again.stderr
+    assert (again.exit_code, again.summary["lines_written"], len(importer.api.inserts)) == (0, 0, 2)
+    assert (further.exit_code, further.summary["lines_written"]) == (0, 4)
+
+
+def test_the_lines_of_two_files_count_together(importer: Importer) -> None:
+    first, second = importer.csv(*FOUR, name="hour-10.csv"), importer.csv(*FOUR, name="hour-11.csv")
+
+    outcome = importer.run(first, second)
 
     assert outcome.exit_code == 0
-    [request] = api.received
-    assert request.headers["x-api-key"] == "key-of-20-characters"
-    assert "Authorization" not in request.headers
+    assert f"WARNING: {second} has the lines of {first}" in outcome.stderr
+    assert importer.api.usage() == sorted(FOUR_STORED * 2)
+    assert importer.run(first, first).exit_code == 2
 
 
-def test_without_credentials_nothing_begins(
-    api: StubApi, importer: Importer, write_csv: WriteCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    path = write_csv("one,seats,1")
+def test_standard_input_is_a_file(importer: Importer) -> None:
+    outcome = importer.run("-", stdin=(HEADER + "one,seats,1\n").encode())
+
+    assert outcome.exit_code == 0
+    assert outcome.summary["files"][0]["file"] == "standard input"
+    assert importer.api.usage() == [("one", "seats", 1)]
+
+
+def test_ids_of_the_file_are_sent_as_they_are(importer: Importer) -> None:
+    outcome = importer.run(importer.csv("one,seats,1,a", "two,seats,1,a", header=WITH_IDS), name="")
+
+    assert outcome.exit_code == 0
+    assert [*importer.api.stored] == [("one", "a"), ("two", "a")]
+
+
+def test_a_known_id_with_other_usage_is_a_problem(importer: Importer) -> None:
+    importer.run(importer.csv("one,seats,1,a", header=WITH_IDS), name="")
+
+    outcome = importer.run(importer.csv("two,seats,1,a", "one,seats,2,a", header=WITH_IDS), name="")
+
+    assert (outcome.exit_code, outcome.places) == (1, [(3, "transaction_id")])
+    assert "'a' is stored with other usage" in outcome.stderr
+    assert importer.api.usage() == [("one", "seats", 1)]
+
+
+def test_an_id_that_is_stored_meanwhile_with_other_usage_is_named(importer: Importer) -> None:
+    def store_another() -> None:
+        importer.api.stored["one", "a"] = ("seats", 9)
+
+    nothing_known = Answer(200, {"dry_run": True, "records": 1, "duplicates": []})
+    importer.api.checks.append(StoreBut(nothing_known, store_another))
+
+    outcome = importer.run(importer.csv("one,seats,1,a", header=WITH_IDS), name="")
+
+    assert (outcome.exit_code, outcome.places) == (3, [(2, "transaction_id")])
+    assert outcome.summary["lines_found_stored"] == 1
+
+
+def test_a_dry_run_prints_totals_and_writes_nothing(importer: Importer) -> None:
+    path = importer.csv(*(f"{line},x" for line in FOUR), header=HEADER.strip() + ",Note\n")
+
+    outcome = importer(path, "--api-url", importer.api.url, "--import-id", "2026-11", "--dry-run")
+
+    assert outcome.exit_code == 0
+    assert outcome.stdout.splitlines() == [
+        f"{path}: 4 lines, quantity 7; stored before: 0 lines, quantity 0",
+        f"{path}: ignored columns: 'Note'",
+        "4 lines of 2 customers; sums:",
+        "  seats: 4",
+        "  storage: 3",
+        "Largest lines:",
+        f"  {path}:4: one, storage: 3",
+        f"  {path}:3: two, seats: 2",
+        f"  {path}:2: one, seats: 1",
+        f"  {path}:5: one, seats: 1",
+        "Not written (--dry-run): 4 new lines.",
+    ]
+    assert (importer.api.usage(), importer.api.inserts) == ([], [])
+
+
+def test_problems_of_a_file_are_named_and_nothing_is_sent(importer: Importer) -> None:
+    path = importer.csv("one,seats,1", ",seats,1.000", "one,seats,1,1")
 
     outcome = importer.run(path)
 
-    assert outcome.exit_code == 2
-    assert "no AWS credentials" in outcome.stderr
-    assert api.received == []
-    assert not path.with_name("usage.csv.imported.jsonl").exists()
+    assert outcome.exit_code == 1
+    assert outcome.places == [(3, "customerIdentifier"), (3, "dimension_value"), (4, None)]
+    assert f"{path}:3: dimension_value: '1.000' looks like a number with thousands" in outcome.stderr
+    assert "3 problems. Nothing was written." in outcome.stderr
+    assert importer.api.received == []
 
 
-@pytest.mark.parametrize(
-    ("url", "region"),
-    [
-        ("https://abc.execute-api.eu-north-1.amazonaws.com/prod/", "eu-north-1"),
-        ("https://metering.example.com", "us-east-1"),
-    ],
-)
-def test_the_region_is_the_one_in_the_url_or_else_the_usual_setting(url: str, region: str) -> None:
-    assert signing_region(url, Session()) == region
+@pytest.mark.usefixtures("small_requests")
+def test_the_api_checks_every_request_before_the_first_is_stored(importer: Importer) -> None:
+    pointer = "/buyers/0/metered_dimensions/0/dimension_name"
+    unknown = problem(422, "No.", errors=[violation(pointer, "is not a dimension")])
+    whole_line = problem(422, "No.", errors=[violation("/buyers/0", "is odd")])
+    path = importer.csv(*FOUR)
+    importer.run(importer.csv(FOUR[0], name="first.csv"))
+    importer.api.checks += [None, unknown, whole_line]
+
+    outcome = importer.run(path)
+
+    assert (outcome.exit_code, outcome.places) == (1, [(4, "dimension_name"), (5, None)])
+    assert f"{path}:4: dimension_name: is not a dimension" in outcome.stderr
+    assert importer.api.usage() == [("one", "seats", 1)]
 
 
-def test_a_dry_run_checks_and_counts_but_sends_nothing(
-    api: StubApi, importer: Importer, write_csv: WriteCsv
-) -> None:
-    path = write_csv("one,seats,1", "two,seats,2")
+def test_an_hours_limits_count_what_is_not_known_yet(importer: Importer) -> None:
+    month = [f"one,d{number},1" for number in range(26)]
 
-    outcome = importer(path, "--dry-run")
+    refused = importer.run(importer.csv(*month))
+    now = importer.run(importer.csv(*month[:-1]))
+    an_hour_later = importer.run(importer.csv(*month))
 
-    assert outcome.exit_code == 0
-    assert (outcome.summary["status"], outcome.summary["records"], outcome.summary["requests"]) == (
-        "checked",
-        2,
-        1,
+    assert (refused.exit_code, refused.places) == (1, [(27, "dimension_name")])
+    assert (now.exit_code, an_hour_later.exit_code) == (0, 0)
+    assert len(importer.api.usage()) == 26
+
+
+def test_a_rule_that_changes_after_the_check_ends_the_import(importer: Importer) -> None:
+    importer.api.stores.append(
+        problem(422, "No.", errors=[violation("/buyers/1/customerIdentifier", "is gone")])
     )
-    assert api.received == []
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["usage.csv"]
+
+    outcome = importer.run(importer.csv(*FOUR))
+
+    assert (outcome.exit_code, outcome.places) == (3, [(4, "customerIdentifier")])
+    assert "Not all usage is in the table. Run the same command again" in outcome.stderr
 
 
-def test_a_url_is_needed_to_send(importer: Importer, write_csv: WriteCsv) -> None:
-    assert importer(write_csv("one,seats,1")).exit_code == 2
-
-
-@pytest.mark.parametrize("url", ["metering.example.com", "ftp://example.com", "https://example.com/prod?x=1"])
-def test_a_url_that_cannot_be_the_apis_is_refused(importer: Importer, write_csv: WriteCsv, url: str) -> None:
-    assert importer(write_csv("one,seats,1"), "--api-url", url).exit_code == 2
-
-
-def test_a_throttled_or_failing_api_is_asked_again_as_late_as_it_says(
-    api: StubApi, importer: Importer, write_csv: WriteCsv, waits: list[float]
-) -> None:
-    api.script += [
-        problem(429, "Too many requests.", {"Retry-After": "7"}),
-        problem(
-            503, "The metering table took 5 record(s).", {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}
-        ),
-    ]
-    outcome = importer.run(write_csv("one,seats,1"))
-
-    # The program does not wait until that date.
-    assert outcome.exit_code == 3
-    assert len(waits) == 1
-    assert waits[0] >= 7
-    assert "The API answered 429: Too many requests." in outcome.stderr
-
-    api.script += [
-        problem(500, "Something went wrong."),
-        problem(503, "Busy.", {"Retry-After": "5"}),
-        HANG_UP,
-    ]
-    outcome = importer.run(write_csv("one,seats,1"))
-
-    assert outcome.exit_code == 0
-    assert len(waits) == 4
-    assert 0 <= waits[1] <= 30
-    assert waits[2] >= 5
-    assert len({request.key for request in api.received}) == 1
-    assert api.usage() == [("one", "seats", 1)]
-
-
-def test_an_answer_lost_after_the_records_were_stored_does_not_store_them_twice(
-    api: StubApi, importer: Importer, write_csv: WriteCsv, waits: list[float]
-) -> None:
-    api.script.append(StoreBut(HANG_UP))
-
-    outcome = importer.run(write_csv("one,seats,1"))
-
-    assert outcome.exit_code == 0
-    assert outcome.summary["records_written"] == 1
-    assert len(waits) == 1
-    assert len(api.received) == 2
-    assert api.usage() == [("one", "seats", 1)]
-
-
-def test_a_refusal_stops_the_import_and_shows_what_the_api_says(
-    api: StubApi, importer: Importer, write_csv: WriteCsv, waits: list[float]
-) -> None:
-    errors = [{"pointer": "/buyers/0", "code": "some_rule", "detail": "must be otherwise"}]
-    api.script.append(problem(422, "The request breaks 1 rule(s).", errors=errors))
-
-    outcome = importer.run(write_csv("one,seats,1"))
-
-    assert outcome.exit_code == 3
-    assert outcome.summary["status"] == "not_completed"
-    assert "422: The request breaks 1 rule(s).\n  /buyers/0: must be otherwise" in outcome.stderr
-    assert "(request id request-1)" in outcome.stderr
-    assert waits == []
-    assert len(api.received) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "shown"),
-    [
-        (Answer(403, {"message": "Missing Authentication Token"}), "403: Missing Authentication Token"),
-        (Answer(403, b"<html>no</html>"), "403: <html>no</html>"),
-        (Answer(400, b""), "400: Bad Request"),
-        (Answer(302, b"", {"Location": "https://example.com/"}), "302: Found"),
-        (Answer(200, b"<html>welcome</html>"), "not as the metering API does"),
-        (Answer(200, {}), "not as the metering API does"),
-        (Answer(200, {"records": []}), "stored 0 records of 1"),
-    ],
-)
-def test_whatever_else_answers_is_not_taken_for_success(
-    api: StubApi, importer: Importer, write_csv: WriteCsv, answer: Answer, shown: str
-) -> None:
-    api.script.append(answer)
-
-    outcome = importer.run(write_csv("one,seats,1"))
-
-    assert outcome.exit_code == 3
-    assert shown in outcome.stderr
-    assert outcome.summary["records_written"] == 0
-
-
-def test_an_api_that_cannot_be_reached_is_tried_again(
-    importer: Importer, write_csv: WriteCsv, waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metering_cli.importing.importer.PATIENCE_SECONDS", 1)
-    with StubApi() as gone:
-        url = gone.url
-
-    outcome = importer(write_csv("one,seats,1"), "--api-url", url)
-
-    assert outcome.exit_code == 3
-    assert "cannot be reached" in outcome.stderr
-    assert sum(waits) > 0
-
-
-def test_the_program_runs_from_a_checkout_without_any_setting_up(tmp_path: Path) -> None:
-    path = tmp_path / "usage.csv"
-    path.write_text(HEADER + "one,seats,1\n")
-
-    finished = subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "metering_cli", "import", str(path), "--dry-run"],
+@contextmanager
+def program(path: Path, url: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(  # noqa: S603 - this very program
+        [sys.executable, "-m", "metering_cli", "import", str(path), "--import-id", "2026-11"],
         cwd=PROJECT,
-        env={},
-        capture_output=True,
+        env={"METERING_API_URL": url, "METERING_API_KEY": KEY, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
-        check=False,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
-    assert finished.stderr == ""
-    assert finished.returncode == 0
-    assert finished.stdout == "usage.csv: 1 line, 1 record in 1 request: 1 would be sent.\n"
+
+def test_an_interruption_says_what_to_do(importer: Importer) -> None:
+    path = importer.csv(*MANY)
+    running: list[subprocess.Popen[str]] = []
+
+    def interrupt() -> None:
+        running[0].send_signal(signal.SIGINT)
+        running[0].wait(PROGRAM_SECONDS)
+
+    importer.api.stores.append(StoreBut(meanwhile=interrupt))
+    with program(path, importer.api.url) as process:
+        running.append(process)
+        _, told = process.communicate(timeout=PROGRAM_SECONDS)
+
+    assert process.returncode == 130
+    assert "Interrupted. Not all usage is in the table. Run the same command again" in told
+    assert importer.run(path).summary["lines_known"] == 2_000
+    assert len(importer.api.usage()) == 5_000
 
 
-def test_the_program_needs_no_more_than_its_own_requirements() -> None:
-    finished = subprocess.run(
-        [sys.executable, "-c", "import sys, metering_cli.__main__; print(*sys.modules)"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_a_terminal_shows_how_far_it_is(importer: Importer) -> None:
+    path = importer.csv(*MANY)
+    ours, theirs = pty.openpty()
+    with program(path, importer.api.url, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux reports the end of a terminal as an error.
+        try:
+            while read := os.read(ours, 1_024):
+                shown += read
+        except OSError:
+            pass
+        finally:
+            os.close(ours)
+        said, _ = process.communicate(timeout=PROGRAM_SECONDS)
 
-    packages = {module.partition(".")[0] for module in finished.stdout.split()}
-    assert "metering_handlers" in packages
-    assert not packages & {"aws_lambda_powertools", "aws_cdk", "boto3", "moto"}
+    for expected in (b"Checking", b"Sending", b"2000/5000", b"5000/5000"):
+        assert expected in shown
+    assert said.endswith("Stored now: 5,000 lines.\n")

@@ -1,0 +1,126 @@
+"""Bulk requests: how lines are divided into them, and what AWS takes of one customer in an hour."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metering_cli.importing.cells import DIMENSION, QUANTITY
+from metering_cli.importing.usage_file import Problem
+from metering_cli.usage_format import HEADER
+from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from metering_cli.importing.usage_file import Line
+    from metering_handlers.contract.answers import Violation
+
+MAX_LINES = 2_000
+"""Lines in one request: up to 2,000 records, of which the table's index takes 1,000 a second, and 4,000 write
+units of rows. The API's function has 27 s."""
+MAX_BYTES = 1_000_000
+"""Bytes of a request body: far below Lambda's 6 MB, even when escaped in the proxy event."""
+
+_POINTER = re.compile(r"/buyers/(\d+)(?:/.*)?")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A bulk request: the lines are its entries, in this order."""
+
+    lines: Sequence[Line]
+    body: bytes
+
+    def problem(self, violation: Violation) -> Problem | None:
+        """Name the line of a broken rule; None if the rule is not about an entry of this request."""
+        found = _POINTER.fullmatch(violation["pointer"])
+        if found is None or int(found[1]) >= len(self.lines):
+            return None
+        line = self.lines[int(found[1])]
+        column = violation["pointer"].rpartition("/")[2]
+        return Problem(line.file, line.number, column if column in HEADER else None, violation["detail"])
+
+
+class _Hour:
+    """What the hourly job would send of one customer, in one BatchMeterUsage call."""
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[str, int] = defaultdict(int)
+
+    def refusal(self, line: Line) -> tuple[str, str] | None:
+        """Return the column and the limit that the line would exceed."""
+        if line.dimension not in self._sums and len(self._sums) == MAX_DIMENSIONS:
+            return DIMENSION, f"more than {MAX_DIMENSIONS} dimensions of a customer"
+        if self._sums.get(line.dimension, 0) + line.quantity > MAX_QUANTITY:
+            return QUANTITY, f"more than {MAX_QUANTITY} of a customer's dimension"
+        return None
+
+    def add(self, line: Line) -> None:
+        self._sums[line.dimension] += line.quantity
+
+
+def beyond_an_hour(new_lines: Iterable[Line]) -> Iterator[Problem]:
+    """Yield the lines beyond what AWS takes of a customer in an hour: the hourly job sends all at once."""
+    hours: defaultdict[str, _Hour] = defaultdict(_Hour)
+    for line in new_lines:
+        hour = hours[line.customer]
+        if refusal := hour.refusal(line):
+            column, limit = refusal
+            detail = (
+                f"AWS takes no {limit} in an hour: take such lines out, import the others, and an hour later"
+                " import the whole file, of which what is known is skipped"
+            )
+            yield Problem(line.file, line.number, column, detail)
+        else:
+            hour.add(line)
+
+
+def divide(lines: Iterable[Line]) -> Iterator[Request]:
+    """Divide lines into requests: a customer's together, as far as one request may have them.
+
+    The API counts all of a request's entries against the limits of an hour, the known ones too. A customer
+    with more has the rest in later requests.
+    """
+    customers: defaultdict[str, list[list[Line]]] = defaultdict(list)
+    hours: dict[str, _Hour] = {}
+    for line in lines:
+        if line.customer not in hours or hours[line.customer].refusal(line):
+            hours[line.customer] = _Hour()
+            customers[line.customer].append([])
+        hours[line.customer].add(line)
+        customers[line.customer][-1].append(line)
+    for turn in range(max((len(parts) for parts in customers.values()), default=0)):
+        turns = (parts[turn] for parts in customers.values() if turn < len(parts))
+        yield from _requests(line for part in turns for line in part)
+
+
+def _requests(lines: Iterable[Line]) -> Iterator[Request]:
+    taken: list[Line] = []
+    entries: list[bytes] = []
+    size = 0
+    for line in lines:
+        entry = _entry(line)
+        if entries and (len(entries) == MAX_LINES or size + len(entry) > MAX_BYTES):
+            yield _request(taken, entries)
+            taken, entries, size = [], [], 0
+        taken.append(line)
+        entries.append(entry)
+        size += len(entry) + 1
+    yield _request(taken, entries)
+
+
+def _request(lines: Sequence[Line], entries: Iterable[bytes]) -> Request:
+    return Request(lines, b'{"buyers":[' + b",".join(entries) + b"]}")
+
+
+def _entry(line: Line) -> bytes:
+    entry = {
+        "customerIdentifier": line.customer,
+        "metered_dimensions": [{"dimension_name": line.dimension, "dimension_value": line.quantity}],
+        "transaction_id": line.transaction_id,
+    }
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()

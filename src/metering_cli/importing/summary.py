@@ -1,0 +1,149 @@
+"""The outcome of an import, as ``--json`` prints it and as people read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from heapq import nlargest
+from typing import TYPE_CHECKING
+
+from metering_cli.importing.cells import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from metering_cli.importing.usage_file import Line, Problem, UsageFile
+
+EXIT_CODES = {"imported": 0, "checked": 0, "problems": 1, "not_completed": 3, "interrupted": 130}
+"""Exit code of each status; click itself exits with 2 for a wrong command line."""
+
+_MAX_PRINTED_PROBLEMS = 100
+_MAX_NAMED_LINES = 10
+_LARGEST_LINES = 5
+
+
+@dataclass
+class FileSummary:
+    """A file's share of an import; known lines were stored before."""
+
+    file: str
+    lines: int
+    quantity: int
+    known_lines: int
+    known_quantity: int
+    ignored_columns: list[str]
+
+
+@dataclass
+class Summary:
+    """What ``--json`` prints; docs/usage-import.md says what each member means."""
+
+    import_id: str | None
+    status: str = "checked"
+    lines: int = 0
+    customers: int = 0
+    dimensions: dict[str, int] = field(default_factory=dict)
+    largest_lines: list[Line] = field(default_factory=list)
+    files: list[FileSummary] = field(default_factory=list)
+    lines_known: int = 0
+    lines_written: int = 0
+    lines_found_stored: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    error: str | None = None
+
+    def add_totals(self, lines: Sequence[Line]) -> None:
+        """Set what finance compares with its own figures."""
+        sums: Counter[str] = Counter()
+        for line in lines:
+            sums[line.dimension] += line.quantity
+        self.lines = len(lines)
+        self.customers = len({line.customer for line in lines})
+        self.dimensions = dict(sorted(sums.items()))
+        self.largest_lines = nlargest(_LARGEST_LINES, lines, key=lambda line: line.quantity)
+
+    def add_file(self, file: UsageFile, known: Collection[Line]) -> None:
+        """Add a file, once it is known which of its lines are stored."""
+        known_quantities = [line.quantity for line in file.lines if line in known]
+        self.lines_known += len(known_quantities)
+        self.files.append(
+            FileSummary(
+                file=file.name,
+                lines=len(file.lines),
+                quantity=sum(line.quantity for line in file.lines),
+                known_lines=len(known_quantities),
+                known_quantity=sum(known_quantities),
+                ignored_columns=file.ignored_columns,
+            )
+        )
+
+    def stop(self, status: str, reason: str) -> None:
+        """Note that not all is stored; until the status is ``imported``, nothing is."""
+        outlook = (
+            "Not all usage is in the table. Run the same command again: what is stored is skipped."
+            if self.status == "imported"
+            else "Nothing was written."
+        )
+        self.status, self.error = status, f"{reason} {outlook}"
+
+    def problem_texts(self) -> Iterator[str]:
+        """Yield a line for each problem."""
+        for problem in self.problems[:_MAX_PRINTED_PROBLEMS]:
+            place = f"{problem.file}:{problem.line}" if problem.line else problem.file
+            column = f"{problem.column}: " if problem.column else ""
+            yield f"{place}: {column}{problem.detail}"
+        if len(self.problems) > _MAX_PRINTED_PROBLEMS:
+            yield "… (--json lists all problems)"
+
+    def texts(self) -> Iterator[str]:
+        """Yield the lines of the report."""
+        for file in self.files:
+            yield (
+                f"{file.file}: {count(file.lines, 'line')}, quantity {file.quantity:,}; stored before:"
+                f" {count(file.known_lines, 'line')}, quantity {file.known_quantity:,}"
+            )
+            if file.ignored_columns:
+                names = ", ".join(shown(name) for name in file.ignored_columns)
+                yield f"{file.file}: ignored columns: {names}"
+        if self.status == "checked":
+            yield f"{count(self.lines, 'line')} of {count(self.customers, 'customer')}; sums:"
+            for dimension, quantity in self.dimensions.items():
+                yield f"  {dimension}: {quantity:,}"
+            yield "Largest lines:"
+            for line in self.largest_lines:
+                yield f"  {line.file}:{line.number}: {line.customer}, {line.dimension}: {line.quantity:,}"
+            yield f"Not written (--dry-run): {count(self.lines - self.lines_known, 'new line')}."
+        elif self.lines_written or self.status == "imported":
+            yield f"Stored now: {count(self.lines_written, 'line')}."
+        if self.lines_found_stored:
+            yield (
+                f"{count(self.lines_found_stored, 'line')} of these had been stored by an attempt without an"
+                " answer, or by another import."
+            )
+
+
+def warnings(files: Sequence[UsageFile], known: Collection[Line], import_id: str | None) -> Iterator[str]:
+    """Yield what to look at before new lines are billed, and why there may be none."""
+    first: dict[tuple[tuple[str, str, int], ...], str] = {}
+    for file in files:
+        usage = tuple((line.customer, line.dimension, line.quantity) for line in file.lines)
+        if (other := first.setdefault(usage, file.name)) != file.name:
+            yield f"WARNING: {file.name} has the lines of {other}; they count as further usage."
+        new = [line.number for line in file.lines if line not in known]
+        if not new:
+            how = "under another --import-id" if import_id else "with ids of its own"
+            yield (
+                f"NOTHING NEW in {file.name}: all of its lines were stored before. If it is further usage"
+                f" that looks the same, import it {how}."
+            )
+        elif import_id and len(new) < len(file.lines):
+            named = ", ".join(str(number) for number in new[:_MAX_NAMED_LINES])
+            more = ", …" * (len(new) > _MAX_NAMED_LINES)
+            yield (
+                f"{file.name}: new lines are {named}{more}. A line whose value was changed is new too, and is"
+                " billed in addition to what was stored before."
+            )
+
+
+def count(number: int, noun: str) -> str:
+    """Format a number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

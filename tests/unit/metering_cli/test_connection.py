@@ -1,0 +1,332 @@
+"""Credentials, the network and the command line: every failure is a sentence and an exit code."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.session import Session
+from click.testing import CliRunner
+
+from metering_cli.__main__ import main
+from metering_cli.importing import importer as importer_module
+from metering_cli.importing.command import signing_region
+from tests.unit.metering_cli.conftest import FOUR, FOUR_STORED, KEY, PROJECT, Importer
+from tests.unit.metering_cli.stub_api import HANG_UP, Answer, StoreBut, problem, violation
+
+KNOWN = {"transaction_id": "x", "create_timestamp": 1, "differs": False}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up instead of sending a request again."""
+    monkeypatch.setattr(importer_module, "PATIENCE_SECONDS", 0)
+
+
+def test_requests_are_signed_for_api_gateway(
+    importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Computed again, the signature is the same; ~/.netrc does not replace it."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    importer.run(importer.csv("one,seats,1"), "--region", "eu-west-1")
+
+    for request in importer.api.received:
+        authorization = request.headers["Authorization"]
+        assert "/eu-west-1/execute-api/aws4_request" in authorization
+        signed = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        again = AWSRequest(
+            "POST",
+            importer.api.url.removesuffix("/prod") + request.path,
+            headers={name: value for name, value in request.headers.items() if name.lower() in signed},
+            data=request.raw_body,
+        )
+        again.context["timestamp"] = request.headers["x-amz-date"]
+        signer = SigV4Auth(Credentials("test", "test"), "execute-api", "eu-west-1")
+        signature = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+        assert authorization.endswith(f"Signature={signature}")
+
+
+def test_an_api_key_is_sent_instead_of_a_signature(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METERING_API_URL", importer.api.url + "/")
+    monkeypatch.setenv("METERING_API_KEY", KEY)
+
+    assert importer(importer.csv("one,seats,1"), "--import-id", "x").exit_code == 0
+    assert all(request.headers["x-api-key"] == KEY for request in importer.api.received)
+    assert not any("Authorization" in request.headers for request in importer.api.received)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r", f"{KEY}\n", f" {KEY}", f"{KEY}\r\nHost: evil", "schlüssel"])
+def test_a_key_that_is_no_header_is_refused_without_showing_it(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("METERING_API_KEY", key)
+
+    outcome = importer.run(importer.csv("one,seats,1"))
+
+    assert outcome.exit_code == 2
+    assert "METERING_API_KEY" in outcome.stderr
+    assert key.strip() not in outcome.stderr
+    assert KEY not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("", "There are no AWS credentials"),
+        ("credential_process = /no/such/program", "No such file"),
+        (f"credential_process = {sys.executable} -c 'exit(3)'", "custom-process"),
+        (f"credential_process = {sys.executable} -c 'print(\"sesame\")'", "credential_process prints"),
+        (f"credential_process = {sys.executable} -c 'print([])'", "credential_process prints"),
+        ("role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = none", 'The source_profile "none"'),
+    ],
+)
+def test_without_credentials_nothing_begins(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch, config: str, sentence: str
+) -> None:
+    path = importer.csv("one,seats,1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    path.with_name("config").write_text(f"[default]\n{config}\n")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path.with_name("none")))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path.with_name("config")))
+
+    outcome = importer.run(path)
+
+    assert outcome.exit_code == 2
+    assert sentence in outcome.stderr
+    assert "sesame" not in outcome.stderr
+    assert importer.api.received == []
+
+
+def test_credentials_that_cannot_be_refreshed_end_the_import(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = Credentials.get_frozen_credentials
+    answers = [frozen, frozen]
+
+    def broken(credentials: Credentials) -> object:
+        if answers:
+            return answers.pop()(credentials)
+        raise OSError("the token has gone")
+
+    monkeypatch.setattr(Credentials, "get_frozen_credentials", broken)
+
+    outcome = importer.run(importer.csv("one,seats,1"))
+
+    assert outcome.exit_code == 3
+    assert "could not be signed: the token has gone" in outcome.stderr
+    assert "Not all usage is in the table" in outcome.stderr
+
+
+def test_a_secret_that_is_no_header_is_not_shown(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "sesame\r\nx: y")
+
+    outcome = importer.run(importer.csv("one,seats,1"))
+
+    assert outcome.exit_code == 3
+    assert "are not valid" in outcome.stderr
+    assert "sesame" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("abc.execute-api.eu-north-1.amazonaws.com", "eu-north-1"),
+        ("abc.execute-api.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("abc.execute-api.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("abc.execute-api.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("vpce-1.execute-api.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+        ("metering.example.com", "us-east-1"),
+    ],
+)
+def test_the_region_is_the_hosts_or_the_usual_setting(host: str, region: str) -> None:
+    assert signing_region(f"https://{host}/prod", Session()) == region
+
+
+def test_a_throttled_or_failing_api_is_asked_again_when_it_says(
+    importer: Importer, waits: list[float]
+) -> None:
+    importer.api.checks += [problem(429, "Too many requests.", {"Retry-After": "7"}), HANG_UP]
+    importer.api.stores += [
+        problem(500, "Something went wrong."),
+        StoreBut(problem(503, "The table took 1 of 4.", {"Retry-After": "5"}), share=0.25),
+        StoreBut(HANG_UP),
+    ]
+
+    outcome = importer.run(importer.csv(*FOUR))
+
+    assert outcome.exit_code == 0
+    assert len(waits) == 5
+    assert waits[0] >= 7
+    assert waits[3] >= 5
+    assert "The API answered 429: Too many requests." in outcome.stderr
+    assert len({request.raw_body for request in importer.api.inserts}) == 1
+    assert outcome.summary["lines_found_stored"] == 4
+    assert importer.api.usage() == FOUR_STORED
+
+
+def test_the_program_does_not_wait_for_ever(importer: Importer, waits: list[float]) -> None:
+    importer.api.stores.append(problem(503, "Busy.", {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}))
+
+    assert importer.run(importer.csv(*FOUR)).exit_code == 3
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (problem(403, "Not you."), "403: Not you. (request id request-1)"),
+        (problem(422, "No.", errors=[violation("/buyers", "is odd")]), "422: No.\n  /buyers: is odd"),
+        (Answer(403, {"message": "The token has expired"}), "403: The token has expired"),
+        (Answer(403, b"<html>\x1b[2Jno</html>"), "403: <html>\\x1b[2Jno</html>"),
+        (Answer(400, b""), "400: Bad Request"),
+        (Answer(302, b"", {"Location": "https://example.com/"}), "302: Found"),
+        (Answer(200, b"<html>Log in</html>"), "whether the network wants you to log in"),
+        (Answer(200, {}), "not as the metering API does"),
+    ],
+)
+def test_whatever_else_answers_is_not_taken_for_success(
+    importer: Importer, answer: Answer, shown: str
+) -> None:
+    importer.api.checks.append(answer)
+
+    outcome = importer.run(importer.csv("one,seats,1"))
+
+    assert outcome.exit_code == 3
+    assert shown in outcome.stderr
+    assert "Nothing was written." in outcome.stderr
+    assert len(importer.api.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"<html>Log in</html>", "not as the metering API does"),
+        ({}, "all but 1 of 1 lines"),
+        ({"records": [{"customerIdentifier": "two", "create_timestamp": 1}]}, "all but 1 of 1 lines"),
+        ({"duplicates": [{"customerIdentifier": "two", **KNOWN}]}, "duplicates that were not sent"),
+    ],
+)
+def test_an_answer_that_does_not_name_the_lines_is_no_success(
+    importer: Importer, body: object, shown: str
+) -> None:
+    importer.api.stores.append(Answer(200, body))
+
+    outcome = importer.run(importer.csv("one,seats,1"))
+
+    assert (outcome.exit_code, outcome.summary["lines_written"]) == (3, 0)
+    assert shown in outcome.stderr
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("url", "proxy", "sentence"),
+    [
+        ("https://no-such-host.invalid/prod", "", "The API's host is not found"),
+        ("https://127.0.0.1:9/prod", "", "The API cannot be reached"),
+        ("https://a..b/prod", "", "The request cannot be sent"),
+        ("https://example.com", "http://user:sesame@127.0.0.1:9", "The proxy cannot be reached"),
+        ("https://example.com", "ftp://user:sesame@127.0.0.1:9", "check the URL, HTTPS_PROXY"),
+        ("https://example.com", "http://user:sesame@127.0.0.1:x", "check the URL, HTTPS_PROXY"),
+        ("https://example.com", "http://", "check the URL, HTTPS_PROXY"),
+    ],
+)
+def test_an_api_that_cannot_be_reached_is_a_sentence(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch, url: str, proxy: str, sentence: str
+) -> None:
+    def look_up(host: str, port: int, *_: object) -> object:
+        if host != "127.0.0.1":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    outcome = importer(importer.csv("one,seats,1"), "--api-url", url, "--import-id", "x")
+
+    assert outcome.exit_code == 3
+    assert sentence in outcome.stderr
+    assert "Pool" not in outcome.stderr
+    assert "sesame" not in outcome.stderr
+
+
+def test_certificates_are_trusted_as_aws_ca_bundle_says(
+    importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = importer.csv("one,seats,1")
+    wrong_scheme = importer(
+        path, "--api-url", importer.api.url.replace("http:", "https:"), "--import-id", "x", "--api-key", KEY
+    )
+    certificate = importer.api.use_tls(tmp_path)
+    untrusted = importer.run(path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/none")
+    signed, by_key = importer.run(path), importer.run(path, "--api-key", KEY)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file.pem")
+    missing = importer.run(path)
+
+    assert "begins with the right scheme" in wrong_scheme.stderr
+    assert "certificate is not trusted (self-signed certificate)" in untrusted.stderr
+    assert "set AWS_CA_BUNDLE" in untrusted.stderr
+    outcomes = (wrong_scheme, untrusted, signed, by_key, missing)
+    assert [outcome.exit_code for outcome in outcomes] == [3, 3, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--api-url", "metering.example.com"),
+        ("--api-url", "ftp://example.com"),
+        ("--api-url", "http://example.com/prod"),
+        ("--api-url", "https://example.com/prod?x=1"),
+        ("--api-url", "https://user:secret@example.com"),
+        ("--api-url", "https://[::1"),
+        ("--api-url", ""),
+        ("--import-id", ""),
+        ("--import-id", "with space"),
+        ("--import-id", "x" * 65),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(importer: Importer, option: str, value: str) -> None:
+    outcome = importer.run(importer.csv("one,seats,1"), option, value)
+
+    assert outcome.exit_code == 2
+    assert "secret" not in outcome.stderr
+    assert importer.api.received == []
+
+
+def test_the_console_script_prints_its_version() -> None:
+    told = subprocess.check_output([Path(sys.executable).with_name("metering"), "--version"], text=True)  # noqa: S603
+
+    assert told.startswith("metering, version 2.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete_the_command(shell: str) -> None:
+    environment = {"_METERING_COMPLETE": f"{shell}_source"}
+
+    assert "metering" in CliRunner().invoke(main, env=environment, prog_name="metering").stdout
+
+
+def test_the_program_needs_no_more_than_its_own_requirements() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", "import sys, metering_cli.__main__; print(*sys.modules)"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    packages = {module.partition(".")[0] for module in finished.stdout.split()}
+    assert "metering_handlers" in packages
+    assert not packages & {"aws_lambda_powertools", "aws_cdk", "boto3", "moto"}
