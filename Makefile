@@ -1,4 +1,5 @@
 # Every target sets up what it needs, once: .venv (Python), node_modules (the CDK CLI), .local (the local cloud).
+# make itself exits with 2 when a command fails, whatever that command exits with (GNU make).
 # ARGS reaches the tool behind a target, e.g. make test-unit ARGS="-k models" or make deploy ARGS="--profile me".
 
 SHELL := /bin/bash
@@ -23,7 +24,8 @@ IMPORT_KEPT := --import-existing-resources
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 export NODE_NO_WARNINGS := 1
 
-PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+# pip's --user, which some set for good, fails inside a virtual environment.
+PIP := PIP_USER=0 $(PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTEST := $(PYTHON) -m pytest
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' --no-emit-package marketplace-metering-api
@@ -104,6 +106,7 @@ synth: $(VENV_READY) $(CDK_READY) ## Print the CloudFormation template
 deploy: $(VENV_READY) $(CDK_READY) ## Deploy to AWS, with your credentials
 	@$(PYTHON) -m checks.preflight deploy $(ARGS)
 	@$(CDK) deploy --require-approval=any-change $(IMPORT_KEPT) $(ARGS)
+	@echo 'Deployed. Check it now, with the same ARGS: make verify'
 
 verify: $(VENV_READY) ## Check the deployment, without writing a billable record
 	@$(PYTHON) -m checks.verify $(ARGS)
@@ -129,6 +132,7 @@ $(VENV_READY): requirements-dev.txt pyproject.toml
 		echo "Creating .venv with $$($$found --version) ..."; \
 		$$found -m venv --clear $(VENV); \
 	}
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null # made by uv, it has no pip
 	@echo 'Installing the Python packages into .venv (once; a minute or so) ...'
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
@@ -138,15 +142,15 @@ $(CDK_READY): package.json package-lock.json
 	@node -e '$(RECENT_NODE)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed, for the CDK CLI: https://nodejs.org/' >&2; exit 1; }
 	@echo 'Installing the CDK CLI into node_modules (once) ...'
-	@npm ci --no-audit --no-fund --loglevel=error
+	@npm ci --include=dev --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(EXAMPLES_READY): examples/package.json examples/package-lock.json
 	@echo 'Installing the packages of the Node.js example (once) ...'
-	@npm ci --prefix examples --no-audit --no-fund --loglevel=error
+	@npm ci --include=dev --prefix examples --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(TOOLS_READY): tools/package.json tools/package-lock.json tools/.npmrc
 	@echo 'Installing the OpenAPI linter and a browser for tests (once) ...'
-	@npm ci --prefix tools --no-audit --no-fund --loglevel=error
+	@npm ci --include=dev --prefix tools --no-audit --no-fund --loglevel=error
 	@touch $@
