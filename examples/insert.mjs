@@ -1,80 +1,59 @@
-// Reports two buyers' usage from Node.js, and lists what is stored of one.
+// Reports usage from Node.js: npm install aws4fetch @aws-sdk/credential-provider-node
 //
-// Needs the packages of package.json beside it (npm ci). METERING_API_URL is the API's URL, as the deployment prints
-// it; AWS_REGION is its region, and credentials come from the usual AWS settings.
+// METERING_API_URL is the URL that the deployment printed, AWS_REGION its region; credentials are those of the AWS CLI.
 
-import { setTimeout as wait } from "node:timers/promises";
-import { Sha256 } from "@aws-crypto/sha256-js";
+import { setTimeout as sleep } from "node:timers/promises";
 import { defaultProvider } from "@aws-sdk/credential-provider-node";
-import { SignatureV4 } from "@smithy/signature-v4";
+import { AwsClient } from "aws4fetch";
 
-const { METERING_API_URL, AWS_REGION } = process.env;
-if (!METERING_API_URL || !AWS_REGION) {
-  console.error("Set METERING_API_URL and AWS_REGION.");
-  process.exit(2);
-}
-const signer = new SignatureV4({
-  service: "execute-api",
-  region: AWS_REGION,
-  credentials: defaultProvider(),
-  sha256: Sha256,
-});
+const ATTEMPTS = 8;
+const RETRIED = [429, 500, 502, 503, 504];
+const { METERING_API_URL, AWS_REGION: region } = process.env;
+const credentials = defaultProvider();
 
-async function call(method, path, { query = {}, payload } = {}) {
-  const url = new URL(METERING_API_URL.replace(/\/$/, "") + path);
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-  const body = payload === undefined ? undefined : JSON.stringify(payload);
-  // Since all entries have a transaction_id, it is safe to send a request again, also when its outcome is not
-  // known. Each attempt is signed again: a signature is valid for five minutes, and retries may take longer.
-  for (let attempt = 1; ; attempt += 1) {
-    const request = await signer.sign({
-      method,
-      protocol: url.protocol,
-      hostname: url.hostname,
-      port: url.port ? Number(url.port) : undefined,
-      path: url.pathname,
-      query,
-      headers: { host: url.host, "content-type": "application/json" },
-      body,
-    });
-    let answer;
+// Stores usage, each entry once for its transaction_id, and returns the entries that were known before. Because of the
+// ids it is safe to repeat, even if nobody knows whether the usage was stored.
+async function reportUsage(buyers) {
+  const url = `${METERING_API_URL.replace(/\/$/, "")}/insertMeteringRecords`;
+  const body = JSON.stringify({ buyers });
+  let failure;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    let retryAfter = 0;
     try {
-      answer = await fetch(url, { method, headers: request.headers, body, signal: AbortSignal.timeout(35_000) });
+      // Signs each attempt when it is sent: a signature is valid for five minutes, and retries may take longer.
+      const client = new AwsClient({ ...(await credentials()), service: "execute-api", region, retries: 0 });
+      const answer = await client.fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+        signal: AbortSignal.timeout(35_000),
+      });
+      const text = await answer.text();
+      if (answer.ok) return JSON.parse(text).duplicates ?? [];
+      failure = explained(answer.status, text);
+      if (!RETRIED.includes(answer.status)) break;
+      retryAfter = Number(answer.headers.get("retry-after") ?? 0);
     } catch (error) {
-      if (attempt === 8) throw error;
+      failure = String(error.cause ?? error);
     }
-    if (answer && ![429, 500, 502, 503, 504].includes(answer.status)) {
-      const document = await answer.json();
-      // detail says what to do, errors what is wrong where, instance what to ask the operator about.
-      if (!answer.ok) throw new Error(JSON.stringify(document, null, 2));
-      return document;
-    }
-    if (attempt === 8) throw new Error(`No answer but ${answer.status} after ${attempt} attempts`);
-    const retryAfter = 1000 * Number(answer?.headers.get("retry-after") ?? 0);
-    await wait(retryAfter + Math.random() * Math.min(30_000, 500 * 2 ** attempt));
+    if (attempt < ATTEMPTS) await sleep(1000 * (retryAfter + Math.random() * Math.min(30, 2 ** attempt / 2)));
   }
+  throw new Error(failure);
 }
 
-// An id for each buyer's hour: the usage is stored once, however often and in whatever company it is sent.
-const id = process.argv[2] ?? new Date().toISOString().slice(0, 13);
-const { duplicates = [] } = await call("POST", "/insertMeteringRecords", {
-  payload: {
-    buyers: [
-      {
-        customerIdentifier: "ExWoL3vTir2",
-        transaction_id: id,
-        metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 10 }],
-      },
-      {
-        customerIdentifier: "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345",
-        transaction_id: id,
-        metered_dimensions: [{ dimension_name: "metered_1_id", dimension_value: 3 }],
-      },
-    ],
-  },
-});
-for (const { customerIdentifier, differs } of duplicates) {
-  if (differs) console.error(`${customerIdentifier}: other usage is stored under ${id}, and counts.`);
+// What a problem document says: what to do, the request's id, and what is wrong where.
+function explained(status, text) {
+  if (!text.startsWith("{")) return `${status} ${text}`;
+  const { detail, instance, errors = [] } = JSON.parse(text);
+  return [`${status} ${detail} (${instance})`, ...errors.map((error) => `${error.pointer}: ${error.detail}`)].join("\n");
 }
-const { records } = await call("GET", "/listMeteringRecords/ExWoL3vTir2", { query: { status: "pending" } });
-console.log(JSON.stringify(records, null, 2));
+
+const hour = process.argv[2] ?? new Date().toISOString().slice(0, 13);
+const customer = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345";
+const usage = [
+  { dimension_name: "metered_1_id", dimension_value: 10 },
+  { dimension_name: "metered_3_id", dimension_value: 20 },
+];
+const known = await reportUsage([{ customerIdentifier: customer, transaction_id: hour, metered_dimensions: usage }]);
+// An entry that "differs" was sent before with other usage, which counts.
+console.log(JSON.stringify({ customer, transaction_id: hour, known_before: known }));
