@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def api() -> Iterator[Api]:
-    """Deploy the app to a local cloud, and stop that cloud when the session ends, however it ends.
-
-    Meanwhile this process's environment is the cloud's: a plain ``boto3.client`` talks to it.
-    """
+    """Deploy the app; meanwhile a plain ``boto3.client`` talks to the local cloud."""
     config = read_config()
     with local_cloud(config.aws_region_name) as cloud:
         yield deploy(cloud, config)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from tools.local_cloud.api_client import Response, send
+from tools.local_cloud.api_client import send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import requests
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from tools.local_cloud.deploy import Api
@@ -17,15 +18,26 @@ if TYPE_CHECKING:
 ONE_DIMENSION = {"metered_dimensions": [{"dimension_name": "m", "dimension_value": 1}]}
 
 
-def post(api: "Api", path: str, payload: object, headers: dict[str, str] | None = None) -> Response:
+def post(
+    api: "Api", path: str, payload: object, headers: dict[str, str] | None = None
+) -> "requests.Response":
     return send(api, "POST", path, json.dumps(payload).encode(), headers)
 
 
 def listed(api: "Api", path_identifier: str) -> list[dict[str, Any]]:
     answer = send(api, "GET", f"/listMeteringRecords/{path_identifier}")
-    assert answer.status == 200, answer.body
-    records: list[dict[str, Any]] = json.loads(answer.body)["records"]
+    assert answer.status_code == 200, answer.text
+    records: list[dict[str, Any]] = answer.json()["records"]
     return records
+
+
+def assert_is_problem(answer: "requests.Response", status: int, slug: str, advice: str = "") -> None:
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["type"] == f"urn:marketplace-metering:problem:{slug}"
+    assert advice in problem["detail"]
+    assert problem["instance"]
 
 
 def stored(api: "Api", customer: str) -> list[dict[str, "AttributeValueTypeDef"]]:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import boto3
 import pytest
 
 from infra.config import Config
+from tests.unit.checks.quickstart_job import create_job, give_room
 from tools.local_cloud.cloud import local_cloud
 from tools.local_cloud.deploy import Api, deploy, read_config
 from tools.local_cloud.steps import PROJECT
@@ -19,10 +19,11 @@ from tools.local_cloud.steps import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE = "The metering table has the quickstart's keys and index, in this region"
 PERMISSIONS = "The functions may do what they need on the tables"
-LIST = "A customer that does not exist has an empty list"
+LISTS = "Customers that do not exist have empty lists, License ARNs too"
 ALARMS = "All alarms are there, and none is in ALARM"
+RECOVERY = "The metering table survives a mistake"
+JOB = "The hourly job has room"
 TLS = "TLS 1.1 is refused"
 INSERT = "An insert and its repeat write one record"
 
@@ -40,7 +41,7 @@ def operator(_endpoint_url: str) -> dict[str, str]:
 
 
 def verify(api: Api, api_url: str | None = None, **params: object) -> tuple[int, dict[str, str], str]:
-    """Run the program; return its exit code, the lines of its checks by their titles, and all it printed."""
+    """Run the program; return its exit code, the lines of its checks by their titles, and its errors."""
     configured = read_config().model_dump(mode="json", exclude_unset=True) | params
     finished = subprocess.run(  # noqa: S603 - this very program
         [sys.executable, "-m", "checks.verify", "--context", f"params={json.dumps(configured)}"],
@@ -50,45 +51,38 @@ def verify(api: Api, api_url: str | None = None, **params: object) -> tuple[int,
         text=True,
         check=False,
     )
-    print(finished.stdout + finished.stderr)
-    lines = [line for line in finished.stdout.splitlines() if line[0] in "✓✗-"]
-    return (
-        finished.returncode,
-        {line[2:].partition(":")[0]: line for line in lines},
-        finished.stdout + finished.stderr,
-    )
+    print(finished.stdout)
+    lines = [line for line in finished.stdout.splitlines() if line[0] in "✓!✗-"]
+    return finished.returncode, {line[2:].partition(":")[0]: line for line in lines}, finished.stderr
 
 
 def failed(lines: dict[str, str]) -> set[str]:
     return {title for title, line in lines.items() if line.startswith("✗")}
 
 
-def test_a_working_deployment_passes_and_skipped_checks_say_why(api: Api) -> None:
+def test_a_working_deployment_passes(api: Api) -> None:
     code, lines, _ = verify(api)
 
     assert (code, failed(lines)) == (0, set())
-    skipped = {title for title, line in lines.items() if line.startswith("-")}
-    assert skipped == {TLS, INSERT}
-    assert "not https" in lines[TLS]
-    assert "would be billed" in lines[INSERT]
-    assert len(lines) == 10
+    assert {title for title, line in lines.items() if line.startswith("-")} == {TLS, INSERT, JOB}
+    assert lines[RECOVERY].startswith("!")
 
 
-def test_in_another_region_the_stack_is_not_found(api: Api) -> None:
-    code, lines, output = verify(api, aws_region_name="eu-west-1")
+@pytest.mark.parametrize(
+    ("api_url", "params", "error"),
+    [
+        (None, {"aws_region_name": "eu-west-1"}, "records cannot be found in eu-west-1"),
+        ("metering.example.com", {}, "METERING_API_URL must be a URL, not 'metering.example.com'"),
+        (None, {"authorization": "API_KEY"}, "has no API key yet: deploy it again"),
+    ],
+)
+def test_another_deployment_than_the_configured_one_fails(
+    api: Api, api_url: str | None, params: dict[str, object], error: str
+) -> None:
+    code, lines, errors = verify(api, api_url, **params)
 
     assert (code, lines) == (1, {})
-    assert "cdk-apigw-marketplace-metering-records cannot be found in eu-west-1" in output
-
-
-def test_a_url_that_is_none_and_a_key_that_was_not_deployed_are_told(api: Api) -> None:
-    code, lines, output = verify(api, api_url="metering.example.com")
-    assert (code, lines) == (1, {})
-    assert "METERING_API_URL must be a URL, not 'metering.example.com'" in output
-
-    code, lines, output = verify(api, authorization="API_KEY")
-    assert (code, lines) == (1, {})
-    assert "has no API key yet: deploy it again" in output
+    assert error in errors
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +94,7 @@ def sandbox() -> "Iterator[Api]":
         yield deploy(cloud, config)
 
 
-def test_in_a_sandbox_a_record_is_inserted_and_its_repeat_is_not(sandbox: Api) -> None:
+def test_in_a_sandbox_an_insert_and_its_repeats_leave_one_record(sandbox: Api) -> None:
     code, lines, _ = verify(sandbox, create_metering_table=True)
 
     assert (code, failed(lines)) == (0, set())
@@ -108,7 +102,19 @@ def test_in_a_sandbox_a_record_is_inserted_and_its_repeat_is_not(sandbox: Api) -
     assert boto3.client("dynamodb").scan(TableName=sandbox.metering_table)["Count"] == 1
 
 
-def test_an_alarm_that_rings_or_is_gone_is_named(sandbox: Api) -> None:
+def test_the_hourly_job_is_found_and_given_room(sandbox: Api) -> None:
+    create_job(128, 15, 30)
+    _, lines, _ = verify(sandbox)
+    assert lines[JOB].startswith("!")
+    assert "1,000 records of one customer" in lines[JOB]
+
+    give_room()
+    _, lines, _ = verify(sandbox)
+    assert lines[JOB].startswith("✓")
+    assert "6,100 records of one customer" in lines[JOB]
+
+
+def test_a_ringing_or_missing_alarm_is_named(sandbox: Api) -> None:
     cloudwatch = boto3.client("cloudwatch")
     ringing, gone, *_ = [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]]
 
@@ -124,48 +130,22 @@ def test_an_alarm_that_rings_or_is_gone_is_named(sandbox: Api) -> None:
     assert f"Alarms are gone: {gone}." in lines[ALARMS]
 
 
-@contextmanager
-def without_policies(role: str) -> "Iterator[None]":
-    iam = boto3.client("iam")
-    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    policies = {name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names}
-    for name in policies:
-        iam.delete_role_policy(RoleName=role, PolicyName=name)
-    try:
-        yield
-    finally:
-        for name, document in policies.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
-
-
-@pytest.mark.parametrize("function", ["InsertMeteringRecords", "ListMeteringRecords"])
-def test_a_function_without_its_permissions_is_named(sandbox: Api, function: str) -> None:
+def test_a_function_without_its_permissions_is_named(sandbox: Api) -> None:
+    """The last test of this sandbox, which stays broken."""
+    stack = boto3.client("cloudformation").describe_stack_resources(StackName=sandbox.stack_name)
     (role,) = (
         resource["PhysicalResourceId"]
-        for resource in boto3.client("cloudformation").describe_stack_resources(StackName=sandbox.stack_name)[
-            "StackResources"
-        ]
-        if resource["LogicalResourceId"].startswith(f"{function}Role")
+        for resource in stack["StackResources"]
+        if resource["LogicalResourceId"].startswith("ListMeteringRecordsRole")
         and resource["ResourceType"] == "AWS::IAM::Role"
     )
-
-    with without_policies(role):
-        code, lines, _ = verify(sandbox)
-
-    assert code == 1
-    assert PERMISSIONS in failed(lines)
-    assert role in lines[PERMISSIONS]
-    if function == "ListMeteringRecords":
-        assert "answered 500" in lines[LIST] or "answered 503" in lines[LIST]
-
-
-def test_a_table_without_its_index_is_told(sandbox: Api) -> None:
-    boto3.client("dynamodb").update_table(
-        TableName=sandbox.metering_table,
-        GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "PendingMeteringRecordsIndex"}}],
-    )
+    iam = boto3.client("iam")
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
 
     code, lines, _ = verify(sandbox)
 
     assert code == 1
-    assert "has no index PendingMeteringRecordsIndex" in lines[TABLE]
+    assert failed(lines) >= {PERMISSIONS, LISTS}
+    assert role in lines[PERMISSIONS]
+    assert "answered 500" in lines[LISTS] or "answered 503" in lines[LISTS]
