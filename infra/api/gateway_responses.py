@@ -70,7 +70,7 @@ def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authoriza
     advice = _ADVICE[authorization]
     forbidden = dict.fromkeys(_UNAUTHORIZED, _Response(403, ProblemType.FORBIDDEN, advice))
     forbidden["MISSING_AUTHENTICATION_TOKEN"] = _Response(
-        403, ProblemType.FORBIDDEN, f"{advice} Or the path is wrong."
+        403, ProblemType.FORBIDDEN, f"Check path and method: the API may have no such route. {advice}"
     )
     for name, response in (_RESPONSES | forbidden).items():
         document = problem_document(*response) | {"instance": "$context.extendedRequestId"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import Acknowledgment, CfnOutput, Names, Stack, Validations
+from aws_cdk import Acknowledgment, CfnOutput, Names, Size, Stack, Validations
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -90,6 +90,9 @@ class MeteringApi(Construct):
             ),
             disable_execute_api_endpoint=config.domain is not None
             and not config.domain.keep_default_endpoint,
+            # For callers that accept gzip; bodies sent as gzip are unpacked before the function sees them
+            # (API Gateway Developer Guide, "Payload compression for REST APIs").
+            min_compression_size=Size.kibibytes(1),
             # API Gateway writes logs only through a role that is set for the whole account and region.
             cloud_watch_role=config.set_api_gateway_account_role,
             policy=_resource_policy(config),

@@ -44,11 +44,19 @@ def test_the_api_is_regional_with_modern_tls_and_three_routes(template: Template
     assert found["EndpointConfiguration"]["Types"] == ["REGIONAL"]
     assert found["SecurityPolicy"] == "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
     assert found["EndpointAccessMode"] == "STRICT"
+    assert found["MinimumCompressionSize"] == 1024
     assert len(properties(template, "ApiGateway::Method")) == 3
     assert sorted(resource["PathPart"] for resource in properties(template, "ApiGateway::Resource")) == [
         *("insertMeteringRecord", "insertMeteringRecords", "listMeteringRecords"),
         *("{customerIdentifier+}", "{customerIdentifier+}"),
     ]
+
+
+def test_a_wrong_path_is_told_before_the_signature(template: Template) -> None:
+    """API Gateway answers an unknown path as it answers a request without a signature."""
+    template_of = gateway_responses(template)["MISSING_AUTHENTICATION_TOKEN"]["ResponseTemplates"]
+
+    assert "Check path and method" in template_of["application/json"]
 
 
 @pytest.mark.parametrize("region", ["us-gov-west-1", "eusc-de-east-1"])
