@@ -32,12 +32,16 @@ for _variable in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"
     os.environ.pop(_variable, None)
 
 
-def create_tables(client: DynamoDBClient) -> None:
-    """Create the metering table and the idempotency table."""
-    client.create_table(TableName=METERING_TABLE_NAME, **json.loads(_METERING_TABLE.read_text()))
+def create_table(client: DynamoDBClient, name: str, key: str) -> None:
+    """Create a table with a text as its key."""
     client.create_table(
-        TableName=IDEMPOTENCY_TABLE_NAME,
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
     )
+
+
+def create_tables(client: DynamoDBClient) -> None:
+    client.create_table(TableName=METERING_TABLE_NAME, **json.loads(_METERING_TABLE.read_text()))
+    create_table(client, IDEMPOTENCY_TABLE_NAME, "id")

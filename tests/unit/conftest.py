@@ -62,18 +62,16 @@ class StoredItems:
     def usage(self) -> list[tuple[str, dict[str, int]]]:
         """Customer and quantities of each record, by customer and time."""
         records = sorted(
-            self.all(),
-            key=lambda item: (item["customerIdentifier"]["S"], int(item["create_timestamp"]["N"])),
+            (
+                item["customerIdentifier"]["S"],
+                int(item["create_timestamp"]["N"]),
+                item["dimension_usage"]["L"],
+            )
+            for item in self.all()
         )
         return [
-            (
-                record["customerIdentifier"]["S"],
-                {
-                    used["M"]["dimension"]["S"]: int(used["M"]["value"]["N"])
-                    for used in record["dimension_usage"]["L"]
-                },
-            )
-            for record in records
+            (customer, {used["M"]["dimension"]["S"]: int(used["M"]["value"]["N"]) for used in dimensions})
+            for customer, _, dimensions in records
         ]
 
     def timestamps(self) -> list[int]:

@@ -26,10 +26,7 @@ _CLOSED_COMPONENTS = DOCUMENT["components"] | {
 def assert_documented(
     method: str, resource: str, status: int, headers: Mapping[str, str], document: object
 ) -> None:
-    """Check that a response has the schema of its operation, status and media type.
-
-    ``resource`` is the API's, such as ``/listMeteringRecords/{customerIdentifier+}``.
-    """
+    """Check that a response has the schema of its operation, status and media type."""
     validator = validators(method, resource).get((status, headers["Content-Type"]))
     assert validator, f"{method} {resource} is not known to answer {status} as {headers['Content-Type']}"
     validator.validate(document)
@@ -37,7 +34,10 @@ def assert_documented(
 
 @functools.cache
 def validators(method: str, resource: str) -> dict[tuple[int, str], jsonschema_rs.Draft202012Validator]:
-    """Create a validator for each documented status and media type of an operation."""
+    """Create a validator for each documented status and media type of an operation.
+
+    ``resource`` is the API's, such as ``/listMeteringRecords/{customerIdentifier+}``.
+    """
     operation: JsonObject = DOCUMENT["paths"][resource.replace("+}", "}")][method.lower()]
     return {
         (int(status), media_type): jsonschema_rs.Draft202012Validator(
@@ -50,8 +50,6 @@ def validators(method: str, resource: str) -> dict[tuple[int, str], jsonschema_r
 
 def resolved(answer: "JsonObject") -> dict[str, Any]:
     """Resolve a reference; return other objects unchanged."""
-    reference: str = answer.get("$ref", "")
-    found: JsonObject = (
-        DOCUMENT["components"]["responses"][reference.rpartition("/")[2]] if reference else answer
-    )
+    name = answer.get("$ref", "").rpartition("/")[2]
+    found: JsonObject = DOCUMENT["components"]["responses"][name] if name else answer
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metering_handlers import insert_metering_record, insert_metering_records, list_metering_records
 from tests.unit.contract import assert_documented
-from tests.unit.proxy_event import EXTENDED_REQUEST_ID, as_json, proxy_event
+from tests.unit.proxy_event import EXTENDED_REQUEST_ID, proxy_event
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 Headers = Mapping[str, str]
 Query = Mapping[str, str | list[str]]
+Body = dict[str, object]
 
 FUNCTION_TIME_MS = 27_000
+LICENSE_ARN = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
+KEY = {"Idempotency-Key": "order 66"}
+REPRESENTATION = {"Prefer": "return=representation"}
+DRY_RUN = {"dry_run": "true"}
 
 
 @dataclass
@@ -48,9 +53,19 @@ class Answer:
     def is_replay(self) -> bool:
         return self.headers.get("Idempotent-Replayed") == "true"
 
-    def problem_codes(self) -> set[tuple[str, str]]:
-        """Pointer and code of each violation."""
-        return {(error["pointer"], error["code"]) for error in self.body["errors"]}
+    @property
+    def outcome(self) -> tuple[int, Any, bool]:
+        return self.status, self.body, self.is_replay
+
+    @property
+    def problem(self) -> tuple[int, str]:
+        """Status, and the last part of the problem type."""
+        return self.status, self.body["type"].rpartition(":")[2]
+
+    @property
+    def refusal(self) -> tuple[int, set[tuple[str, str]]]:
+        """Status, and pointer and code of each violation."""
+        return self.status, {(error["pointer"], error["code"]) for error in self.body["errors"]}
 
 
 class Api:
@@ -59,9 +74,8 @@ class Api:
     def __init__(self) -> None:
         self.context = FakeContext()
         # Each request has an id of its own; the first has EXTENDED_REQUEST_ID.
-        self._ids = itertools.chain(
-            [EXTENDED_REQUEST_ID], (f"JKJaXmPLvHc{number:04}=" for number in itertools.count())
-        )
+        others = (f"JKJaXmPLvHc{number:04}=" for number in itertools.count())
+        self._ids = itertools.chain([EXTENDED_REQUEST_ID], others)
         self.request_time = time.time_ns() // 1_000_000
 
     def insert_one(
@@ -96,11 +110,9 @@ class Api:
         return proxy_event(
             method,
             path,
-            body=as_json(body),
-            headers={"Content-Type": "application/json"} | dict(headers or {}),
-            query={
-                name: value if isinstance(value, list) else [value] for name, value in (query or {}).items()
-            },
+            body=body,
+            headers=headers,
+            query=query,
             extended_request_id=next(self._ids),
             request_time_ms=self.request_time,
         )
@@ -114,18 +126,18 @@ class Api:
         return Answer(answer["statusCode"], headers, body)
 
 
-def usage(transaction_id: str | None = None, /, **quantities: object) -> dict[str, object]:
+def usage(transaction_id: str | None = None, /, **quantities: object) -> Body:
     """Build the body of an insert: dimension names and their quantities."""
     dimensions = [{"dimension_name": name, "dimension_value": value} for name, value in quantities.items()]
-    body: dict[str, object] = {"metered_dimensions": dimensions}
+    body: Body = {"metered_dimensions": dimensions}
     return body if transaction_id is None else body | {"transaction_id": transaction_id}
 
 
-def buyer(customer: str, transaction_id: str | None = None, /, **quantities: object) -> dict[str, object]:
+def buyer(customer: str, transaction_id: str | None = None, /, **quantities: object) -> Body:
     """Build one entry of a bulk insert."""
     return {"customerIdentifier": customer, **usage(transaction_id, **quantities)}
 
 
-def buyers(*entries: dict[str, object]) -> dict[str, object]:
+def buyers(*entries: Body) -> Body:
     """Build the body of a bulk insert."""
     return {"buyers": entries}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -263,19 +262,47 @@ def _problem(
 
 
 RESPONSES: JsonObject = {name: _problem(name, *problem) for name, problem in PROBLEMS.items()}
-_ANSWERS: Mapping[str, tuple[type, type]] = {
-    "InsertAnswer": (DryRun, Inserted),
-    "ListAnswer": (RecordPage, TotalsPage),
-}
-SCHEMAS: JsonObject = (
-    _schemas(*chain.from_iterable(_ANSWERS.values()))
-    | {
-        name: {
-            "title": name,
-            "oneOf": [{"$ref": _REF_TEMPLATE.format(model=model.__name__)} for model in models],
-        }
-        for name, models in _ANSWERS.items()
+_PARTS = _schemas(Inserted, DryRun, RecordPage, TotalsPage)
+# Only the inserts' ``records`` have it, which get no type below: in a dry run they are a number.
+del _PARTS["RecordKey"]
+
+
+def _either(usual: type, other: type, description: str) -> JsonObject:
+    """Return the schema of answers of two kinds, as one object.
+
+    Not as ``oneOf``: generated clients in Go take ``{}`` for none of two, and those in Java a page for both.
+    For the same reason a member that has another type in the other answer has none here.
+    """
+    first, second = (_PARTS.pop(kind.__name__) for kind in (usual, other))
+    for name in first["properties"].keys() & second["properties"].keys():
+        one, another = first["properties"][name], second["properties"][name]
+        if one.get("type") != another.get("type"):
+            one_text, other_text = one["description"], another["description"]
+            first["properties"][name] = {"description": f"{one_text} In the other answer: {other_text}"}
+    required = [name for name in first.get("required", ()) if name in second["required"]]
+    return {
+        "type": "object",
+        "description": description,
+        "properties": first["properties"] | second["properties"] | first["properties"],
+        **({"required": required} if required else {}),
     }
+
+
+SCHEMAS: JsonObject = (
+    {
+        "InsertAnswer": _either(
+            Inserted,
+            DryRun,
+            "Everything is stored; empty unless there is something to tell. With `dry_run=true`: what would "
+            "be written now, no promise; `dry_run`, `duplicates` and the number `records` are present.",
+        ),
+        "ListAnswer": _either(
+            RecordPage,
+            TotalsPage,
+            "`records`, one page of them; with `group_by=dimension`, `totals` and `record_count` instead.",
+        ),
+    }
+    | _PARTS
     | {
         f"{name}Problem": _problem_schema(f"{name}Problem", status, cases)
         for name, (status, _, cases) in PROBLEMS.items()

@@ -136,6 +136,8 @@ def _complete(operation: JsonObject, successes: JsonObject) -> None:
         if parameter["in"] == "header":
             parameter["name"] = parameter["name"].title()
         schema = parameter["schema"]
+        # Some clients send a declared default, PHP's as ``dry_run=0``, which is refused.
+        schema.pop("default", None)
         if "description" in schema:
             parameter["description"] = schema.pop("description")
         if parameter["name"] in {"from", "to"}:

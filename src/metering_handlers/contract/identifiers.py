@@ -20,9 +20,11 @@ _PRINTABLE_ASCII = re.compile("[!-~]*")
 _ACCOUNT_ID = "^[0-9]{12}$"
 _LICENSE_ARN = "^arn:[^:]+:license-manager:"
 # What spreadsheets, databases and people make of an AWS account id, which has 12 digits: other digits, marks,
-# scientific notation.
+# scientific notation. Identifiers of the other kinds with a digit have a letter, too.
 _MISWRITTEN_ACCOUNT_ID = (
-    r"""^([0-9]{1,11}|[0-9]{13,}|[0-9]*[.,'"=-][0-9.,'"=-]*|=?"?[0-9]([.,][0-9]+)?[eE][+-]?[0-9]+"?)$"""
+    r"""^([0-9]{1,11}|[0-9]{13,}|[.,'"=-]+"""
+    "|[^A-Za-z]*[0-9][^A-Za-z]*[^0-9A-Za-z][^A-Za-z]*|[^A-Za-z]*[^0-9A-Za-z][^A-Za-z]*[0-9][^A-Za-z]*"
+    "|[^A-Za-z]*[0-9][.,]?[eE][+-]?[0-9]+[^0-9A-Za-z]*)$"
 )
 _DOT_SEGMENT = r"(^|/)\.{1,2}(/|$)"
 OBJECT_PROTOTYPE_NAMES = frozenset(

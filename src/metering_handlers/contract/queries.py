@@ -65,27 +65,21 @@ def _parse_instant(value: object) -> int:
     return milliseconds
 
 
+# One text, and no choice of types, which some generators of clients cannot write into a query.
+_DATE = "(19[89]|20[0-9])[0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_HOUR = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_TIME = f"T{_HOUR}:[0-5][0-9]([.][0-9]{{1,6}})?(Z|[+-]{_HOUR})?"
 Instant = Annotated[
     int,
     Field(ge=0, le=MAX_TIMESTAMP),
     BeforeValidator(_parse_instant),
     WithJsonSchema(
         {
-            "anyOf": [
-                {
-                    "type": "integer",
-                    "minimum": EARLIEST_INSTANT,
-                    "maximum": MAX_TIMESTAMP,
-                    "description": "Milliseconds, not before the year 2000.",
-                },
-                {"type": "string", "format": "date-time", "description": "Not before 1970."},
-                {
-                    "type": "string",
-                    "format": "date",
-                    "description": "Its beginning, in UTC. Not before 1970.",
-                },
-            ],
-            "examples": [1795446956551, "2026-11-23T10:00:00Z", "2026-11-23"],
+            "type": "string",
+            "description": "An ISO 8601 date (its beginning, in UTC) or time (UTC unless it has an offset); "
+            "or epoch milliseconds, not before the year 2000.",
+            "pattern": f"^([0-9]{{12,15}}|{_DATE}({_TIME})?)$",
+            "examples": ["2026-11-23T10:00:00Z", "2026-11-23", "1795446956551"],
         }
     ),
 ]

@@ -1,6 +1,7 @@
 """Strict JSON: request bodies, without NaN and without duplicate members."""
 
 import json
+from collections import Counter
 from http import HTTPStatus
 
 from metering_handlers.contract.problem_types import ProblemType
@@ -12,7 +13,7 @@ def load_json_object(text: str) -> dict[str, object]:
     try:
         # A byte order mark may be ignored (RFC 8259, section 8.1); spreadsheets' exports begin with one.
         document: object = json.loads(
-            text.removeprefix("\ufeff"), object_pairs_hook=_unique_members, parse_constant=_refuse_constant
+            text.lstrip("\ufeff"), object_pairs_hook=_unique_members, parse_constant=_refuse_constant
         )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
@@ -32,8 +33,8 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Refuse duplicate members: the API cannot know which of two usages to bill."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        count = Counter(name for name, _ in pairs)
+        twice = next(name for name in members if count[name] > 1)
         raise _malformed(f"A JSON object in the body has the member {twice[:255]!r} twice.")
     return members
 

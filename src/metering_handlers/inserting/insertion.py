@@ -157,9 +157,13 @@ def _check(entries: Sequence[Entry], at: str, request: InsertRequest, *, may_be_
     def is_resumed() -> bool:
         return may_be_half_written and writer.is_under_way(tables, request)
 
+    def half_of_remaining_ms() -> int:
+        # A table of subscribers that does not answer must leave time to resume.
+        return request.remaining_ms() // 2
+
     broken = [*broken_rules(entries, at)]
     try:
-        unaccepted = rules.broken(entries, at, request.time_ms, request.remaining_ms)
+        unaccepted = rules.broken(entries, at, request.time_ms, half_of_remaining_ms)
     except dynamodb.UnavailableError:
         if not broken and not is_resumed():
             raise

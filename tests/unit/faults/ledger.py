@@ -46,7 +46,8 @@ class Use:
     """One use of a key: all chunks that were written under it until it expired."""
 
     units: Counter[int]
-    time_ms: int
+    earliest_ms: int
+    """Of the times of the requests that wrote chunks: by its own, each judges which ids are known."""
     expires_at: int
     deployment: Deployment
     stored: Counter[int] = field(default_factory=Counter)
@@ -120,7 +121,7 @@ class Ledger:
         """Return whether a unit of a request, or of a use of its key, is in the table that many times."""
         if self.group(unit):
             # What was known when a chunk was written may have expired before a later one, or a replay.
-            return bool(self.known_at(unit, use.time_ms if use else time_ms))
+            return bool(self.known_at(unit, use.earliest_ms if use else time_ms))
         return use is not None and use.stored[unit] == times
 
     @property
@@ -175,6 +176,7 @@ class Ledger:
         assert use.is_of_release(sent.deployment), "two releases under one key"
         assert int(number) not in use.chunks, "a chunk was written twice"
         use.chunks.add(int(number))
+        use.earliest_ms = min(use.earliest_ms, sent.time_ms)
         return use
 
     def _learn(

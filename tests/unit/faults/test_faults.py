@@ -471,6 +471,31 @@ def test_an_id_is_remembered_for_its_days(run_schedule: RunSchedule, offset_ms: 
     assert times(run, WITH_IDS) == {stored}
 
 
+def test_an_id_that_expires_between_the_requests_of_a_key_is_left_out(run_schedule: RunSchedule) -> None:
+    """A request after the expiry writes the first chunk, one before it the other, which has the ids."""
+    calls = (Call(key=0), Call(key=0, clock_ms=1_000))
+    moves = (SEND, Move(1), Move(1), *[Move(0)] * 9)
+
+    run = run_schedule(
+        schedule(Day((Call(),)), Day(calls, moves, Until.ID_EXPIRY), payloads=(Payload((1, 5, 8)),))
+    )
+
+    assert set(run.statuses) == {200}
+    assert run.ledger.times == {1: 1, 5: 1, 8: 2}
+
+
+def test_in_the_last_second_of_a_key_its_next_use_may_answer(run_schedule: RunSchedule) -> None:
+    first = Day((Call(key=0),))
+    still, already = Call(key=0), Call(key=0, clock_ms=1_000)
+
+    run = run_schedule(
+        schedule(first, Day((still, already), (SEND, *[Move(1)] * 9), Until.KEY_EXPIRY), payloads=(WITH_IDS,))
+    )
+
+    assert set(run.statuses) == {200}
+    assert times(run, WITH_IDS) == {1}
+
+
 def test_an_expired_id_beside_a_known_one_is_stored_again(run_schedule: RunSchedule) -> None:
     old, new = Day((Call(0),)), Day((Call(1),), gap_hours=25)
     both = Day((Call(2),), until=Until.ID_EXPIRY, offset_ms=1_000)

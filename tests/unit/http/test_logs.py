@@ -13,45 +13,34 @@ import pytest
 
 from metering_handlers.http.resolver import logger
 from tests.environment import METERING_TABLE_NAME
-from tests.unit.lambda_calls import Api, buyer, buyers, usage
+from tests.unit.lambda_calls import KEY, Api, buyer, buyers, usage
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class Log:
-    """The lines that the functions' logger has written."""
-
-    def __init__(self, stream: io.StringIO) -> None:
-        self._stream = stream
-
-    @property
-    def text(self) -> str:
-        return self._stream.getvalue()
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.text.splitlines()]
-
-
 @pytest.fixture
-def log() -> Iterator[Log]:
+def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logger.registered_handler
     assert isinstance(handler, logging.StreamHandler)
     before = handler.setStream(stream)
-    yield Log(stream)
+    yield stream
     handler.setStream(before)
 
 
-def test_a_request_leaves_one_line_with_its_outcome(api: Api, log: Log) -> None:
+def parsed(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_request_leaves_one_line_with_its_outcome(api: Api, log: io.StringIO) -> None:
     api.insert_one("d", usage("t", m=1))
     api.request_time += 1_000
     entries = [buyer("c", m=1), buyer("c", m=2, n=3), buyer("d", "t", m=1), buyer("e", m=1)]
-    api.insert_many(buyers(*entries), {"Idempotency-Key": "order 66"})
+    api.insert_many(buyers(*entries), KEY)
 
-    single, line = log.lines
+    single, line = parsed(log.getvalue())
     assert (single["customer"], single["quantity"], single["entries"]) == ("d", 1, 1)
     assert "idempotency_key" not in single
     assert "customer" not in line
@@ -75,13 +64,13 @@ def test_a_request_leaves_one_line_with_its_outcome(api: Api, log: Log) -> None:
     assert {name: line[name] for name in outcome} == outcome
 
 
-def test_a_problem_is_named_in_its_requests_line_only(api: Api, log: Log) -> None:
+def test_a_problem_is_named_in_its_requests_line_only(api: Api, log: io.StringIO) -> None:
     api.insert_one("c", "{")
     api.insert_one("c", usage(m=1))
     api.context.remaining_ms = 0
     api.insert_one("c", usage(m=7))
 
-    malformed, answered, incomplete = log.lines
+    malformed, answered, incomplete = parsed(log.getvalue())
     assert (malformed["status"], malformed["problem"]) == (400, "malformed-json")
     assert "problem" not in answered
     assert (incomplete["status"], incomplete["problem"], incomplete["entries"]) == (503, "incomplete", 0)
@@ -92,39 +81,40 @@ def test_a_problem_is_named_in_its_requests_line_only(api: Api, log: Log) -> Non
     "body",
     [usage("secretid", secretdimension=1), usage("secretid", secretdimension="x"), '{"secretdimension"'],
 )
-def test_no_payload_and_no_signature_is_logged(api: Api, log: Log, body: object) -> None:
+def test_no_payload_and_no_signature_is_logged(api: Api, log: io.StringIO, body: object) -> None:
     api.insert_one("c", body, {"Authorization": "AWS4-HMAC-SHA256 Signature=secretsignature"})
     api.insert_many(buyers(buyer("secretcustomer", m=1)))
 
-    assert "secret" not in log.text
+    assert len(parsed(log.getvalue())) == 2
+    assert "secret" not in log.getvalue()
 
 
-def test_an_unexpected_error_leaves_its_traceback(api: Api, dynamodb: "DynamoDBClient", log: Log) -> None:
+def test_unexpected_errors_leave_a_traceback(api: Api, dynamodb: "DynamoDBClient", log: io.StringIO) -> None:
     dynamodb.delete_table(TableName=METERING_TABLE_NAME)
 
     assert api.insert_one("c", usage(m=1)).status == 500
 
-    error, answered = log.lines
+    error, answered = parsed(log.getvalue())
     assert error["level"] == "ERROR"
     assert "ResourceNotFoundException" in error["exception"]
     assert (answered["status"], answered["correlation_id"]) == (500, EXTENDED_REQUEST_ID)
 
 
 def test_metrics_count_what_happened(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    api.insert_many(buyers(buyer("c", m=1), buyer("d", "t", m=1)))
+    body = buyers(buyer("c", m=1), buyer("d", "t", m=1))
+    api.insert_many(body)
     api.request_time += 1_000
-    api.insert_many(buyers(buyer("c", m=1), buyer("d", "t", m=1)))
+    api.insert_many(body)
     api.insert_one("c", usage(m=1))
     for _ in range(2):
-        api.insert_one("e", usage(m=1), {"Idempotency-Key": "order 66"})
+        api.insert_one("e", usage(m=1), KEY)
     api.context.remaining_ms = 0
     api.insert_one("c", usage(m=1))
 
-    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
-    counted = [
+    metrics = [line for line in parsed(capsys.readouterr().out) if "_aws" in line]
+    assert [
         {name: value[0] for name, value in metric.items() if isinstance(value, list)} for metric in metrics
-    ]
-    assert counted == [
+    ] == [
         {"RecordsInserted": 2},
         {"RecordsInserted": 1, "Duplicates": 1},
         {"RecordsInserted": 1, "SlotsMoved": 1},
@@ -149,15 +139,17 @@ logger.error("error")
 metrics.add_metric("Replays", "Count", 1)
 metrics.flush_metrics()
 """
-    variables = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"}
-    if level:
-        variables["METERING_LOG_LEVEL"] = level
+    variables = {
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_LOG_LEVEL": "INFO",
+        "METERING_LOG_LEVEL": level or "",
+    }
 
     run = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
     )
 
-    *lines, metric = [json.loads(line) for line in run.stdout.splitlines()]
+    *lines, metric = parsed(run.stdout)
     assert [line["level"] for line in lines] == logged
     assert metric["Replays"] == [1.0]
     assert run.stderr == ""

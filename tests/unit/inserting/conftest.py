@@ -13,18 +13,25 @@ from botocore.exceptions import ClientError
 from metering_handlers.inserting import division, insertion
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
 from tests.unit.conftest import StoredItems
+from tests.unit.lambda_calls import FUNCTION_TIME_MS, buyer, buyers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from tests.unit.lambda_calls import Api
+    from tests.unit.lambda_calls import Answer, Api, Headers
 
-
-Answering = Callable[..., Any]
+Call = Callable[..., object]
+"""Answers a request to DynamoDB."""
 Deploy = Callable[..., None]
 """Changes the deployment's rules, by their names."""
+
+
+# Three small chunks: two customers in the first, three in each other.
+WITHOUT_IDS = [buyer(f"c{number}", m=number) for number in range(8)]
+WITH_IDS = [buyer(f"c{number}", f"t{number}", m=number) for number in range(8)]
+THREE_CHUNKS = buyers(*WITHOUT_IDS)
 
 
 class Rows(StoredItems):
@@ -39,8 +46,8 @@ class Rows(StoredItems):
     def of_entries(self) -> list[Mapping[str, Any]]:
         return [row for row in self.all() if "#" not in row["id"]["S"]]
 
-    def change(self, row: Mapping[str, Any], **attributes: Any) -> None:  # noqa: ANN401 - as DynamoDB has them
-        self.put(**{**row, **attributes})
+    def expire_at(self, row: Mapping[str, Any], seconds: int) -> None:
+        self.put(**{**row, "expires_at": {"N": str(seconds)}})
 
     def delete(self, row_id: str) -> None:
         self._client.delete_item(TableName=IDEMPOTENCY_TABLE_NAME, Key={"id": {"S": row_id}})
@@ -51,42 +58,44 @@ def rows(dynamodb: DynamoDBClient) -> Rows:
     return Rows(dynamodb)
 
 
-def dynamodb_answers(call: Answering, **request: object) -> object:
-    return call(**request)
+def client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "Operation")
 
 
 class Calls:
     """The functions' calls of DynamoDB: counted, and disturbed where a test says so."""
 
     def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        client = insertion.tables.client
         self.log: list[str] = []
         """``write`` for each TransactWriteItems, ``read`` for each BatchGetItem."""
         self.requests: list[dict[str, Any]] = []
         """The TransactWriteItems."""
-        self.on_write: Answering = dynamodb_answers
-        """Answers a call; gets DynamoDB's own answer as a function of the request."""
-        self.on_read: Answering = dynamodb_answers
+        self.reads: list[dict[str, Any]] = []
+        """What each BatchGetItem asks of its one table, without the table's name."""
+        self.on_write: Callable[..., object] | None = None
+        """Answers a TransactWriteItems; gets DynamoDB's own answer as a function of the request."""
+        self.on_read: Callable[..., object] | None = None
         self._api = api
+        client = insertion.tables.client
         transact, read = client.transact_write_items, client.batch_get_item
 
         def transact_write_items(**request: Any) -> object:  # noqa: ANN401
-            self._pass_time()
-            self.log.append("write")
+            self._note("write")
             self.requests.append(request)
-            return self.on_write(transact, **request)
+            return self.on_write(transact, **request) if self.on_write else transact(**request)
 
         def batch_get_item(**request: Any) -> object:  # noqa: ANN401
-            self._pass_time()
-            self.log.append("read")
-            return self.on_read(read, **request)
+            self._note("read")
+            self.reads.extend(request["RequestItems"].values())
+            return self.on_read(read, **request) if self.on_read else read(**request)
 
         monkeypatch.setattr(client, "transact_write_items", transact_write_items)
         monkeypatch.setattr(client, "batch_get_item", batch_get_item)
 
-    def _pass_time(self) -> None:
-        """Take some of the function's time, so that calls without end fail a test."""
+    def _note(self, call: str) -> None:
+        # Time passes, so that calls without end fail a test.
         self._api.context.remaining_ms -= 100
+        self.log.append(call)
 
     @property
     def transactions(self) -> list[list[dict[str, Any]]]:
@@ -103,36 +112,36 @@ class Calls:
         self.log.clear()
         self.requests.clear()
 
-    def time_out_after(self, writes: int) -> None:
-        """Let the function's time run out when that many transactions are written."""
-        left = iter(range(writes - 1, -1, -1))
+    def write_nothing(self) -> None:
+        """Let each transaction succeed unwritten: moto takes long for many items."""
+        self.on_write = lambda _, **__: {}
 
-        def write(call: Answering, **request: object) -> object:
+    def cut_off(self, body: object, headers: Headers | None = None, *, after: int = 1) -> Answer:
+        """Return the 503 to a bulk insert whose time runs out when that many chunks are written."""
+        left = iter(range(after - 1, -1, -1))
+
+        def write(call: Call, **request: object) -> object:
             answer = call(**request)
             if next(left) == 0:
                 self._api.context.remaining_ms = 0
             return answer
 
         self.on_write = write
-
-    def cut_off(self, body: object, headers: Mapping[str, str] | None = None, *, after: int = 1) -> Any:  # noqa: ANN401
-        """Return the 503 to a bulk insert whose time runs out when that many chunks are written."""
-        self.time_out_after(after)
         answer = self._api.insert_many(body, headers)
         assert answer.status == 503
-        self.on_write = dynamodb_answers
-        self._api.context.remaining_ms = 27_000
+        self.on_write = None
+        self._api.context.remaining_ms = FUNCTION_TIME_MS
         self.clear()
         return answer
 
     def refuse(self, code: str) -> None:
         """Let each transaction fail with an error, as time goes by."""
 
-        def write(_: Answering, **__: object) -> object:
+        def refuse(_: Call, **__: object) -> object:
             self._api.context.remaining_ms -= 1_000
-            raise ClientError({"Error": {"Code": code, "Message": ""}}, "TransactWriteItems")
+            raise client_error(code)
 
-        self.on_write = write
+        self.on_write = refuse
 
 
 @pytest.fixture

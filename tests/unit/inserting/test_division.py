@@ -44,9 +44,7 @@ def test_every_division_keeps_the_rules(customers: dict[int, tuple[bool, int]], 
     assert all(size <= capacity for size in sizes(chunks))
     assert all(len({piece.customer for piece in chunk}) == len(chunk) for chunk in chunks)
     for customer in {entry.customer for entry in entries}:
-        own = sorted(
-            (piece for piece in pieces if piece.customer == customer), key=lambda piece: piece.number
-        )
+        own = sorted((each for each in pieces if each.customer == customer), key=lambda piece: piece.number)
         with_id = sum(len(piece.with_id) for piece in own)
         # As few records as possible, numbered for their timestamps; what has no id is in the first.
         assert len(own) == max(1, -(-with_id // (capacity - 1)))
@@ -68,11 +66,3 @@ def test_small_customers_fill_their_chunks(has_rows: bool, expected: list[int]) 
     entries = [entry for number in range(209) for entry in entries_of(f"{number:03}", without_id=True)]
 
     assert sizes(divided(entries, has_rows=has_rows)) == expected
-
-
-def test_a_customer_that_just_fits_is_one_record() -> None:
-    for has_rows, fits in ((True, 98), (False, 99)):
-        just = divided(entries_of("c", without_id=True, with_id=fits), has_rows=has_rows)
-        more = divided(entries_of("c", without_id=True, with_id=fits + 1), has_rows=has_rows)
-
-        assert (len(just), len(more)) == (1, 2)

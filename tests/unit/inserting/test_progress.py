@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from metering_handlers.inserting.canonical_form import CanonicalEntry
 from metering_handlers.inserting.division import Chunk, Piece
 from metering_handlers.inserting.progress import Known, Progress
+from metering_handlers.inserting.rows import EntryRow
 
 NOW = 1_795_446_956_551
 YEARS_MS = 4 * 365 * 86_400_000
 
 
-def entry(transaction_id: str, customer: str = "c", sent: int = 1) -> CanonicalEntry:
-    return CanonicalEntry(customer, transaction_id, {"m": 1}, sent)
+def entry(transaction_id: str, customer: str = "c") -> CanonicalEntry:
+    return CanonicalEntry(customer, transaction_id, {"m": 1}, 1)
 
 
 @st.composite
@@ -43,18 +44,14 @@ def test_a_replay_reads_what_was_written(progress: Progress) -> None:
 
 def test_the_result_takes_5_bytes_a_value() -> None:
     """Rows of other releases are read: another form needs another division."""
-    known, new = entry("t1"), entry("t2")
-    piece = Piece("c", 0, [entry(""), known, new])
-    only_known = Piece("d", 0, [entry("t3", "d")])
-    progress = Progress(
-        [piece, only_known],
-        {piece: NOW + 2, only_known: NOW},
-        known={known: Known(NOW - 1_000, differs=True), only_known.entries[0]: Known(NOW, differs=False)},
-    )
+    known, new, alone = entry("t1"), entry("t2"), entry("t3", "d")
+    piece, only_known = Piece("c", 0, [entry(""), known, new]), Piece("d", 0, [alone])
+    slots = {piece: NOW + 2, only_known: NOW}
+    all_known = {known: Known(NOW - 1_000, differs=True), alone: Known(NOW, differs=False)}
 
-    assert progress.to_bytes(NOW).hex(" ", 5) == " ".join(
-        ["0000000003", f"{2 * (2**37 - 1_000) + 1:010x}", "0000000000", "0000000000", f"{2 * 2**37:010x}"]
-    )
+    values = [3, 2 * (2**37 - 1_000) + 1, 0, 0, 2 * 2**37]
+    encoded = b"".join(value.to_bytes(5) for value in values)
+    assert Progress([piece, only_known], slots, known=all_known).to_bytes(NOW) == encoded
 
 
 def test_a_row_of_an_impossible_age_stops_no_insert() -> None:
@@ -63,6 +60,17 @@ def test_a_row_of_an_impossible_age_stops_no_insert() -> None:
     piece = Piece("c", 0, [known])
     progress = Progress([piece], {piece: NOW}, known={known: Known(0, differs=False)})
 
-    decoded = Progress.from_bytes([piece], progress.to_bytes(NOW), NOW)
+    assert list(Progress.from_bytes([piece], progress.to_bytes(NOW), NOW).known) == [known]
 
-    assert list(decoded.known) == [known]
+
+def test_an_entry_that_this_request_wrote_is_no_duplicate() -> None:
+    mine, known, new = entry("mine"), entry("known"), entry("new")
+    piece = Piece("c", 0, [mine, known, new])
+    progress = Progress([piece], {piece: NOW})
+    mine_row = EntryRow("", "c", mine.digest, NOW + 7, "me", 0)
+
+    progress.note({mine: mine_row, known: EntryRow("", "c", "another digest", NOW - 5, "other", 0)}, "me")
+
+    assert progress.to_write(piece) == [new]
+    assert progress.slots == {piece: NOW + 7}
+    assert progress.known == {known: Known(NOW - 5, differs=True)}

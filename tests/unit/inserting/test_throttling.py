@@ -52,8 +52,16 @@ class LimitedDynamoDB:
             response: Any = {"Error": {"Code": error.code}, **error.members}
             raise _Exceptions.TransactionCanceledException(response, "TransactWriteItems") from error
 
-    def write(self, entries: list[CanonicalEntry], key: str | None) -> Written:
-        """Write a request within 27 s."""
+    def write(
+        self, *customers: str, key: str | None, ids: int = 0, dimensions: tuple[str, ...] = ("m",)
+    ) -> Written:
+        """Write usage of each customer, without id or with as many ids, in one request within 27 s."""
+        names = [f"{number:05}" for number in range(ids)] or [""]
+        entries = [
+            CanonicalEntry(customer, name, dict.fromkeys(dimensions, 1), 1)
+            for customer in customers
+            for name in names
+        ]
         tables = request_state.Tables(cast("DynamoDBClient", self), "records", "rows", 24, 90)
         request = request_state.InsertRequest(
             entries, key, "request", 1_795_446_956_551, lambda: int((27 - self.seconds) * 1_000)
@@ -69,21 +77,9 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> LimitedDynamoDB:
     return limited
 
 
-def entries_of(*customers: str, ids: int = 0, dimensions: tuple[str, ...] = ("m",)) -> list[CanonicalEntry]:
-    """Usage of each customer: without id, or with as many ids."""
-    names = [f"{number:05}" for number in range(ids)] or [""]
-    return [
-        CanonicalEntry(customer, name, dict.fromkeys(dimensions, 1), 1)
-        for customer in customers
-        for name in names
-    ]
-
-
 @pytest.mark.parametrize(("ids", "key"), [(0, "key"), (1, None)])
-def test_10000_customers_are_written_at_the_rate_of_the_index(
-    limited: LimitedDynamoDB, ids: int, key: str | None
-) -> None:
-    written = limited.write(entries_of(*CUSTOMERS, ids=ids), key)
+def test_10000_customers_go_at_the_indexs_rate(limited: LimitedDynamoDB, ids: int, key: str | None) -> None:
+    written = limited.write(*CUSTOMERS, ids=ids, key=key)
 
     assert len(written.records) == written.inserted == 10_000
     assert limited.seconds < 1.1 * 10
@@ -91,7 +87,7 @@ def test_10000_customers_are_written_at_the_rate_of_the_index(
 
 def test_10000_entries_of_one_customer_are_hardly_throttled(limited: LimitedDynamoDB) -> None:
     """A record for each 98 entries; the calls alone take a second."""
-    written = limited.write(entries_of("c", ids=10_000), "key")
+    written = limited.write("c", ids=10_000, key="key")
 
     assert (len(written.records), written.entries) == (103, 10_000)
     assert limited.seconds < 2
@@ -101,7 +97,7 @@ def test_10000_entries_of_one_customer_are_hardly_throttled(limited: LimitedDyna
 def test_the_largest_records_are_written(limited: LimitedDynamoDB) -> None:
     dimensions = tuple(f"{number:02}" + "\N{GRINNING FACE}" * 253 for number in range(25))
 
-    assert limited.write(entries_of(*CUSTOMERS[:198], dimensions=dimensions), "key").inserted == 198
+    assert limited.write(*CUSTOMERS[:198], dimensions=dimensions, key="key").inserted == 198
     assert limited.cancelled <= 4
 
 
@@ -112,7 +108,7 @@ def test_a_chunk_that_is_always_throttled_backs_off(
     monkeypatch.setattr(limited.limits, "prepare", lambda puts: itertools.repeat(False, len(puts)))
 
     with pytest.raises(writer.IncompleteWriteError) as caught:
-        limited.write(entries_of("c", ids=1), key)
+        limited.write("c", ids=1, key=key)
 
     assert caught.value.written.throttled_chunks == 1
     assert limited.cancelled < 200

@@ -1,15 +1,14 @@
 """create_timestamp of new records."""
 
 import random
+from unittest.mock import Mock
 
 import pytest
 
 from tests.unit.conftest import StoredItems
 from tests.unit.inserting.conftest import Calls
-from tests.unit.lambda_calls import Answer, Api, buyer, buyers, usage
+from tests.unit.lambda_calls import REPRESENTATION, Answer, Api, buyer, buyers, usage
 
-KEY = {"Idempotency-Key": "order 66"}
-REPRESENTATION = {"Prefer": "return=representation"}
 MAX_AHEAD_MS = 10_000
 
 
@@ -35,12 +34,7 @@ def test_a_taken_slot_moves_that_record_only(
     api: Api, stored: StoredItems, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.insert_one("d", usage(m=1))
-    steps: list[tuple[int, int]] = []
-
-    def step(low: int, high: int) -> int:
-        steps.append((low, high))
-        return 7
-
+    step = Mock(return_value=7)
     monkeypatch.setattr(random, "randint", step)
     calls.clear()
 
@@ -48,7 +42,7 @@ def test_a_taken_slot_moves_that_record_only(
 
     now = api.request_time
     assert timestamps_of(answer) == {"c": [now], "d": [now + 7], "e": [now]}
-    assert steps == [(1, 50)]
+    step.assert_called_once_with(1, 50)
     assert calls.log == ["write", "write"]
     assert len(stored.all()) == 4
 
@@ -72,17 +66,3 @@ def test_no_record_is_more_than_10_s_ahead(
         assert (answer.status, answer.body["inserted"]) == (503, 0)
         assert len(stored.all()) == 2
         assert calls.log == ["write", "write"]
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_a_resumed_chunk_has_the_resuming_requests_time(api: Api, stored: StoredItems, calls: Calls) -> None:
-    """What is written today must not get into yesterday's closed report."""
-    body = buyers(*(buyer(f"c{number}", m=1) for number in range(8)))
-    first_time = api.request_time
-    calls.cut_off(body, KEY)
-    api.request_time += 10 * 3_600_000
-
-    answer = api.insert_many(body, KEY | REPRESENTATION)
-
-    assert stored.timestamps() == [first_time] * 2 + [api.request_time] * 6
-    assert [times for (times,) in timestamps_of(answer).values()] == [api.request_time] * 6 + [first_time] * 2

@@ -1,52 +1,28 @@
 """Entries with a transaction_id: each is stored once."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.unit.conftest import StoredItems
-from tests.unit.inserting.conftest import Calls, Rows
-from tests.unit.lambda_calls import Api, buyer, buyers, usage
+from tests.unit.inserting.conftest import Call, Calls, Rows
+from tests.unit.lambda_calls import KEY, REPRESENTATION, Api, Body, buyer, buyers, usage
 
 # Its calls take time, so that a test whose calls do not end fails.
 pytestmark = pytest.mark.usefixtures("calls")
 
-KEY = {"Idempotency-Key": "order 66"}
-REPRESENTATION = {"Prefer": "return=representation"}
 HOUR_MS = 3_600_000
 
 with_and_without_key = pytest.mark.parametrize("headers", [{}, KEY], ids=["without key", "with key"])
 
 
-def duplicate(customer: str, transaction_id: str, at: int, *, differs: bool = False) -> dict[str, Any]:
-    return {
-        "customerIdentifier": customer,
-        "transaction_id": transaction_id,
-        "create_timestamp": at,
-        "differs": differs,
-    }
+def duplicate(customer: str, transaction_id: str, at: int, *, differs: bool = False) -> Body:
+    entry = {"customerIdentifier": customer, "transaction_id": transaction_id}
+    return {**entry, "create_timestamp": at, "differs": differs}
 
 
 @with_and_without_key
-def test_a_known_id_is_named_and_not_stored_again(
-    api: Api, stored: StoredItems, headers: dict[str, str]
-) -> None:
-    first_time = api.request_time
-    assert api.insert_one("c", usage("t", m=1)).body == {}
-    api.request_time += HOUR_MS
-
-    answer = api.insert_one("c", usage("t", m=1), headers | REPRESENTATION)
-
-    assert (answer.status, answer.is_replay) == (200, False)
-    assert answer.body == {"records": [], "duplicates": [duplicate("c", "t", first_time)]}
-    assert stored.usage() == [("c", {"m": 1})]
-
-
-@with_and_without_key
-def test_regrouped_and_reordered_entries_are_stored_once(
-    api: Api, stored: StoredItems, headers: dict[str, str]
-) -> None:
+def test_regrouped_entries_are_stored_once(api: Api, stored: StoredItems, headers: dict[str, str]) -> None:
     """As billing software sends that crashed before it noted what it had sent; singly and in bulk."""
     first_time = api.request_time
     api.insert_many(buyers(buyer("c", "t1", m=1), buyer("c", "t2", m=10)))
@@ -73,40 +49,15 @@ def test_an_id_may_be_of_any_255_printable_characters(api: Api, transaction_id: 
     assert len(api.insert_one("c", usage(transaction_id, m=1)).body["duplicates"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("transaction_id", "code"),
-    [
-        (None, "not_a_string"),
-        (7, "not_a_string"),
-        (["t"], "not_a_string"),
-        ("", "too_short"),
-        ("x" * 256, "too_long"),
-        ("é", "not_printable_ascii"),
-        ("a\n", "not_printable_ascii"),
-        ("\x7f", "not_printable_ascii"),
-    ],
-)
-def test_an_invalid_id_is_refused(api: Api, stored: StoredItems, transaction_id: object, code: str) -> None:
-    """Null above all: a client that lost the id must not have its usage stored without one."""
-    body = {"transaction_id": transaction_id}
-
-    one = api.insert_one("c", usage(m=1) | body)
-    many = api.insert_many(buyers(buyer("c", m=1), buyer("c", m=1) | body))
-
-    assert (one.status, one.problem_codes()) == (422, {("/transaction_id", code)})
-    assert (many.status, many.problem_codes()) == (422, {("/buyers/1/transaction_id", code)})
-    assert stored.all() == []
-
-
 def test_an_id_twice_in_a_request_is_refused(api: Api, stored: StoredItems) -> None:
     answer = api.insert_many(
         buyers(buyer("c", "t", m=1), buyer("d", "t", m=1), buyer("c", "t", m=2), buyer("c", "t", m=1))
     )
 
-    assert answer.status == 422
-    assert answer.problem_codes() == {
-        (f"/buyers/{index}/transaction_id", "duplicate_transaction_id") for index in (2, 3)
-    }
+    assert answer.refusal == (
+        422,
+        {(f"/buyers/{index}/transaction_id", "duplicate_transaction_id") for index in (2, 3)},
+    )
     assert all("/buyers/0/transaction_id" in error["detail"] for error in answer.body["errors"])
     assert stored.all() == []
 
@@ -114,73 +65,46 @@ def test_an_id_twice_in_a_request_is_refused(api: Api, stored: StoredItems) -> N
 @pytest.mark.parametrize(
     ("again", "differs"),
     [
-        (usage(n=2, m=1), False),
-        (usage(m=2, n=2), True),
-        (usage(m=1), True),
-        (usage(m=1, n=2, o=0), True),
-        (usage(m=1, o=2), True),
+        (usage("t", n=2, m=1), False),
+        (usage("t", m=2, n=2), True),
+        (usage("t", m=1), True),
+        (usage("t", m=1, n=2, o=0), True),
+        (usage("t", m=1, o=2), True),
     ],
 )
-def test_other_usage_under_a_known_id_differs_and_the_first_counts(
-    api: Api, stored: StoredItems, again: Mapping[str, object], differs: bool
+def test_an_id_is_stored_once_and_other_usage_differs(
+    api: Api, stored: StoredItems, again: Body, differs: bool
 ) -> None:
+    first_time = api.request_time
     api.insert_one("c", usage("t", m=1, n=2))
+    api.request_time += HOUR_MS
 
-    answer = api.insert_one("c", {**again, "transaction_id": "t"})
+    answer = api.insert_one("c", again, REPRESENTATION)
 
-    assert answer.body == {"duplicates": [duplicate("c", "t", api.request_time, differs=differs)]}
+    duplicates = [duplicate("c", "t", first_time, differs=differs)]
+    assert answer.outcome == (200, {"records": [], "duplicates": duplicates}, False)
     assert stored.usage() == [("c", {"m": 1, "n": 2})]
 
 
-@pytest.mark.parametrize("failed", [True, False])
-def test_an_id_stays_known_after_its_record_was_billed_or_failed(
-    api: Api, stored: StoredItems, failed: bool
-) -> None:
-    api.insert_one("c", usage("t", m=1))
-    (record,) = stored.all()
-    del record["metering_pending"]
-    stored.put(**record, metering_failed={"BOOL": failed})
-
-    assert len(api.insert_one("c", usage("t", m=1)).body["duplicates"]) == 1
-    assert len(stored.all()) == 1
-
-
 @with_and_without_key
-def test_an_id_is_known_for_90_days_and_an_hour(
-    api: Api, stored: StoredItems, rows: Rows, headers: dict[str, str]
-) -> None:
-    """Not longer, though DynamoDB's TTL has not deleted the row."""
+def test_an_id_counts_for_90_days(api: Api, stored: StoredItems, rows: Rows, headers: dict[str, str]) -> None:
+    """Not longer, though DynamoDB's TTL has not deleted the row; lists and inserts know the same ids."""
+    body = usage("t", m=1)
     api.request_time -= api.request_time % 1_000
-    api.insert_one("c", usage("t", m=1))
+    api.insert_one("c", body)
     (row,) = rows.of_entries()
     forgotten_at = api.request_time // 1_000 + 90 * 86_400 + 3_600
     assert int(row["expires_at"]["N"]) == forgotten_at
     assert int(row["delete_after"]["N"]) == forgotten_at + 86_400
     api.request_time = forgotten_at * 1_000 + 999
-    assert len(api.insert_one("c", usage("t", m=1), headers).body["duplicates"]) == 1
+    assert len(api.records("c", transaction_id="t").body["records"]) == 1
+    assert len(api.insert_one("c", body, headers).body["duplicates"]) == 1
     api.request_time += 1
 
-    later = headers and {"Idempotency-Key": "another"}
-    assert api.insert_one("c", usage("t", m=1), later).body == {}
+    assert api.records("c", transaction_id="t").body["records"] == []
+    assert api.insert_one("c", body, headers and {"Idempotency-Key": "another"}).body == {}
     assert len(stored.all()) == 2
-    assert len(api.insert_one("c", usage("t", m=1)).body["duplicates"]) == 1
-
-
-def test_condition_and_read_agree_in_the_last_second_of_an_id(
-    api: Api, stored: StoredItems, rows: Rows, calls: Calls
-) -> None:
-    """Otherwise the entry would be refused and found unknown in turn, until the time is over."""
-    api.insert_one("c", usage("t", m=1))
-    (row,) = rows.of_entries()
-    api.request_time += HOUR_MS
-    rows.change(row, expires_at={"N": str(api.request_time // 1_000)})
-    calls.clear()
-
-    answer = api.insert_many(buyers(buyer("c", "t", m=1), buyer("c", "x", m=100)))
-
-    assert len(answer.body["duplicates"]) == 1
-    assert calls.log == ["write", "read", "write"]
-    assert stored.usage() == [("c", {"m": 1}), ("c", {"m": 100})]
+    assert len(api.insert_one("c", body).body["duplicates"]) == 1
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -189,10 +113,7 @@ def test_condition_and_read_agree_in_the_last_second_of_an_id(
     [
         (range(8), ["write", "read", "read", "read", "read"]),
         # The order of chunks is 3, 0, 1, 2; one entry is new in 0 and in 2.
-        (
-            [1, 2, 3, 4, 6, 7],
-            ["write", "read", "read", "write", "write", "read", "read", "write"],
-        ),
+        ([1, 2, 3, 4, 6, 7], ["write", "read", "read", "write", "write", "read", "read", "write"]),
     ],
     ids=["all known", "one new in each other chunk"],
 )
@@ -216,7 +137,7 @@ def test_a_read_that_is_never_processed_is_a_503_in_time(
 ) -> None:
     api.insert_one("c", usage("t", m=1))
 
-    def process_nothing(_: object, **request: Any) -> object:  # noqa: ANN401
+    def process_nothing(_: Call, **request: Any) -> object:  # noqa: ANN401
         api.context.remaining_ms -= 1_000
         return {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
 

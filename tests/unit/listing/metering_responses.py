@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     Item = dict[str, AttributeValueTypeDef]
 
+_RESPONSES: list[dict[str, Any]] = json.loads(Path(__file__).with_suffix(".json").read_text())
 
-class _Stored(TypedDict):
-    name: str
-    metering_response: str
-    metering_failed: bool
-
-
-_RESPONSES: list[_Stored] = json.loads(Path(__file__).with_suffix(".json").read_text())
-
+START = 1_795_446_956_551
 PENDING: Item = {"metering_pending": {"S": "true"}}
-MARKED: Mapping[str, Item] = {
+MARKED: dict[str, Item] = {
     stored["name"]: {
         "metering_failed": {"BOOL": stored["metering_failed"]},
         "metering_response": {"S": stored["metering_response"]},
@@ -39,9 +31,5 @@ def record(timestamp: float | str, marks: Item, **values: int | AttributeValueTy
         {"M": {"dimension": {"S": name}, "value": {"N": str(value)} if isinstance(value, int) else value}}
         for name, value in values.items()
     ]
-    return {
-        "customerIdentifier": {"S": "c"},
-        "create_timestamp": {"N": str(timestamp)},
-        "dimension_usage": {"L": usage},
-        **marks,
-    }
+    key: Item = {"customerIdentifier": {"S": "c"}, "create_timestamp": {"N": str(timestamp)}}
+    return {**key, "dimension_usage": {"L": usage}, **marks}

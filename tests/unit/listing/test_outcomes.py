@@ -17,10 +17,12 @@ from tests.unit.listing.metering_responses import MARKED, PENDING
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    Item = dict[str, AttributeValueTypeDef]
+    from tests.unit.listing.metering_responses import Item
+
     Told = tuple[str, list[tuple[str, str | None]]]
     """A record's status, and the status and reason of its dimensions."""
 
+BILLED = MARKED["every dimension billed"]
 EXCEPTIONS = ["exception, release of 2025", "exception, release of April 2026"]
 METERED: Told = ("metered", [("metered", None)])
 UNKNOWN: Told = ("failed", [("failed", "Unknown")])
@@ -67,26 +69,16 @@ def test_the_stored_answer_decides_whatever_the_flag_says(
 
     assert told(item) == expected
     assert isinstance(outcome_of(item).metering_response, dict)
-
-
-@pytest.mark.parametrize("name", MARKED)
-def test_a_pending_record_is_pending_whatever_else_it_holds(name: str) -> None:
-    pending: Item = {"dimension_usage": used("metered_1_id", "other"), **PENDING}
-
-    assert told(pending | MARKED[name]) == ("pending", [("pending", None)] * 2)
+    assert told(item | PENDING) == ("pending", [("pending", None)] * 2)
 
 
 @pytest.mark.parametrize(
     "attributes",
     [
         {},
-        {"metering_failed": {"BOOL": True}},
-        {"metering_failed": {"BOOL": False}},
-        {"metering_pending": {"S": "TRUE"}},
-        {"metering_pending": {"S": "true "}},
-        {"metering_pending": {"S": "false"}},
-        {"metering_pending": {"BOOL": True}},
-        {"metering_pending": {"NULL": True}},
+        *({"metering_failed": {"BOOL": flag}} for flag in (True, False)),
+        *({"metering_pending": {"S": text}} for text in ("TRUE", "true ", "false")),
+        *({"metering_pending": {"BOOL": True}}, {"metering_pending": {"NULL": True}}),
     ],
 )
 def test_without_an_answer_nothing_is_metered(attributes: Item) -> None:
@@ -98,17 +90,9 @@ def test_without_an_answer_nothing_is_metered(attributes: Item) -> None:
     "response",
     [
         # Cut off, as by an editor of the table.
-        MARKED["every dimension billed"]["metering_response"]["S"][:-20],
-        MARKED[EXCEPTIONS[0]]["metering_response"]["S"][:-20],
-        "",
-        "billed by hand",
-        '"billed by hand"',
-        "null",
-        "7",
-        "[]",
-        "{}",
-        '{"Quantity": NaN}',
-        '{"Quantity": 1e999}',
+        *(marks["metering_response"]["S"][:-20] for marks in (BILLED, MARKED[EXCEPTIONS[0]])),
+        *("", "billed by hand", '"billed by hand"', '{"Results": [', '"{\\"Results\\": ["'),
+        *("null", "7", "[]", "{}", '{"Quantity": NaN}', '{"Quantity": 1e999}'),
         '{"Quantity": ' + "9" * 5_000 + "}",
         '{"code": "\\ud800"}',
         '{"code": "' + "x" * 1_000 + '"}',
@@ -130,6 +114,13 @@ def test_a_dimension_that_no_readable_answer_names_is_not_metered(response: obje
     json.loads(to_json(outcome_of(item).metering_response), parse_constant=pytest.fail)
 
 
+@pytest.mark.parametrize("text", ["billed by hand", '{"Results": [', '"{\\"Results\\": ["'])
+def test_text_that_is_not_json_is_listed_as_it_is_stored(text: str) -> None:
+    expected = json.loads(text) if text.startswith('"') else text
+
+    assert outcome_of(marked(text)).metering_response == expected
+
+
 def test_one_dimension_without_evidence_makes_the_record_failed() -> None:
     names: list[AttributeValueTypeDef] = [{"S": "m"}, {"S": "x"}, {"N": "7"}, {"S": "n"}]
     item = marked({"Results": [result(name, "Success") for name in ("m", "7", "n")]})
@@ -146,8 +137,8 @@ def test_one_dimension_without_evidence_makes_the_record_failed() -> None:
         ({}, "failed"),
         ({"metering_failed": {"BOOL": False}}, "failed"),
         # An answer about other dimensions: those of the customer's other records of the hour.
-        (MARKED["every dimension billed"], "failed"),
-        (MARKED["every dimension billed"] | {"dimension_usage": {"L": [{"S": "junk"}]}}, "failed"),
+        (BILLED, "failed"),
+        (BILLED | {"dimension_usage": {"L": [{"S": "junk"}]}}, "failed"),
     ],
 )
 def test_a_record_without_dimensions_is_pending_or_failed(item: Item, status: str) -> None:
@@ -157,31 +148,17 @@ def test_a_record_without_dimensions_is_pending_or_failed(item: Item, status: st
 def test_the_answer_for_24_dimensions_with_allocations_is_read() -> None:
     """As the job of License ARNs stores it: some 300 JSON arrays and objects."""
     names = [f"d{number}" for number in range(24)]
-    usage: list[dict[str, object]] = [
-        {
-            "Dimension": name,
-            "UsageAllocations": [
-                {"Tags": [{"Key": "team", "Value": f"t{n}"}], "AllocatedUsageQuantity": 1} for n in range(3)
-            ],
-        }
-        for name in names
+    allocations = [
+        {"Tags": [{"Key": "team", "Value": f"t{number}"}], "AllocatedUsageQuantity": 1} for number in range(3)
     ]
-    response = {
-        "Results": [{"UsageRecord": each, "Status": "Success"} for each in usage[:-1]],
-        "UnprocessedRecords": usage[-1:],
-    }
+    usage: list[dict[str, object]] = [{"Dimension": name, "UsageAllocations": allocations} for name in names]
+    results = [{"UsageRecord": each, "Status": "Success"} for each in usage[:-1]]
+    response = {"Results": results, "UnprocessedRecords": usage[-1:]}
 
     outcome = outcome_of(marked(response, *names))
 
     assert outcome.metering_response == response
     assert [entry.reason for entry in outcome.dimensions] == [None] * 23 + ["Unprocessed"]
-
-
-@pytest.mark.parametrize("text", ["billed by hand", '{"Results": [', '"{\\"Results\\": ["'])
-def test_text_that_is_not_json_is_listed_as_it_is_stored(text: str) -> None:
-    expected = json.loads(text) if text.startswith('"') else text
-
-    assert outcome_of(marked(text)).metering_response == expected
 
 
 @pytest.mark.parametrize(
@@ -209,21 +186,16 @@ def test_a_dimension_that_was_billed_once_is_never_called_failed(statuses: list[
         ({"code": None, "name": "InvalidProductCodeException"}, "InvalidProductCodeException"),
     ],
 )
-def test_an_exception_fails_every_dimension_for_its_code_or_name(
-    response: dict[str, object], reason: str
-) -> None:
+def test_an_exception_fails_every_dimension_for_its_code(response: dict[str, object], reason: str) -> None:
     for text in (json.dumps(response), json.dumps(json.dumps(response))):
         assert told(marked(text, "m", "n")) == ("failed", [("failed", reason)] * 2)
 
 
 def test_an_answer_stored_as_a_map_is_read_like_text() -> None:
-    one: AttributeValueTypeDef = {
-        "M": {"UsageRecord": {"M": {"Dimension": {"S": "m"}}}, "Status": {"S": "Success"}}
-    }
+    named: AttributeValueTypeDef = {"M": {"Dimension": {"S": "m"}}}
+    results: AttributeValueTypeDef = {"L": [{"M": {"UsageRecord": named, "Status": {"S": "Success"}}}]}
 
-    assert (
-        told({"dimension_usage": used("m"), "metering_response": {"M": {"Results": {"L": [one]}}}}) == METERED
-    )
+    assert told({"dimension_usage": used("m"), "metering_response": {"M": {"Results": results}}}) == METERED
 
 
 def _list_of(elements: list[AttributeValueTypeDef]) -> AttributeValueTypeDef:
@@ -235,14 +207,7 @@ def _map_of(members: dict[str, AttributeValueTypeDef]) -> AttributeValueTypeDef:
 
 
 _MEMBERS = [
-    "dimension",
-    "value",
-    "Results",
-    "UnprocessedRecords",
-    "UsageRecord",
-    "Dimension",
-    "Status",
-    "code",
+    *("dimension", "value", "Results", "UnprocessedRecords", "UsageRecord", "Dimension", "Status", "code")
 ]
 _attributes: st.SearchStrategy[AttributeValueTypeDef] = st.recursive(
     st.one_of(
