@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
             failed_with(ODD, "b" * 128, created - 3, **{"d" * 255: 1}),
         ]
     )
-    set_states(report.failures, {}, timedelta(days=90), now)
+    set_states(report.failures, set(), 35, now)
     page = tmp_path / "report.html"
     findings = Findings.of(report, now, timedelta(hours=3))
     page.write_text(render_page(report, findings, "subtitle", now), encoding="utf-8")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from metering_cli.importing.cells import DIMENSION, QUANTITY
@@ -45,38 +46,28 @@ class Request:
         return Problem(line.file, line.number, column if column in HEADER else None, violation["detail"])
 
 
-class _Hour:
-    """What the hourly job would send of one customer, in one BatchMeterUsage call."""
-
-    def __init__(self) -> None:
-        self._sums: defaultdict[str, int] = defaultdict(int)
-
-    def refusal(self, line: Line) -> tuple[str, str] | None:
-        """Return the column and the limit that the line would exceed."""
-        if line.dimension not in self._sums and len(self._sums) == MAX_DIMENSIONS:
-            return DIMENSION, f"more than {MAX_DIMENSIONS} dimensions of a customer"
-        if self._sums.get(line.dimension, 0) + line.quantity > MAX_QUANTITY:
-            return QUANTITY, f"more than {MAX_QUANTITY} of a customer's dimension"
-        return None
-
-    def add(self, line: Line) -> None:
-        self._sums[line.dimension] += line.quantity
+def _exceeded(sums: Counter[str], line: Line) -> tuple[str, str] | None:
+    """Return the column and the limit of a customer's hour that the line would exceed."""
+    if line.dimension not in sums and len(sums) == MAX_DIMENSIONS:
+        return DIMENSION, f"more than {MAX_DIMENSIONS} dimensions of a customer"
+    if sums[line.dimension] + line.quantity > MAX_QUANTITY:
+        return QUANTITY, f"more than {MAX_QUANTITY} of a customer's dimension"
+    return None
 
 
 def beyond_an_hour(new_lines: Iterable[Line]) -> Iterator[Problem]:
     """Yield the lines beyond what AWS takes of a customer in an hour: the hourly job sends all at once."""
-    hours: defaultdict[str, _Hour] = defaultdict(_Hour)
+    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for line in new_lines:
-        hour = hours[line.customer]
-        if refusal := hour.refusal(line):
-            column, limit = refusal
+        if exceeded := _exceeded(sums[line.customer], line):
+            column, limit = exceeded
             detail = (
                 f"AWS takes no {limit} in an hour: take such lines out, import the others, and an hour later"
                 " import the whole file, of which what is known is skipped"
             )
             yield Problem(line.file, line.number, column, detail)
         else:
-            hour.add(line)
+            sums[line.customer][line.dimension] += line.quantity
 
 
 def divide(lines: Iterable[Line]) -> Iterator[Request]:
@@ -85,17 +76,16 @@ def divide(lines: Iterable[Line]) -> Iterator[Request]:
     The API counts all of a request's entries against the limits of an hour, the known ones too. A customer
     with more has the rest in later requests.
     """
-    customers: defaultdict[str, list[list[Line]]] = defaultdict(list)
-    hours: dict[str, _Hour] = {}
+    parts: defaultdict[str, list[list[Line]]] = defaultdict(list)
+    sums: dict[str, Counter[str]] = {}
     for line in lines:
-        if line.customer not in hours or hours[line.customer].refusal(line):
-            hours[line.customer] = _Hour()
-            customers[line.customer].append([])
-        hours[line.customer].add(line)
-        customers[line.customer][-1].append(line)
-    for turn in range(max((len(parts) for parts in customers.values()), default=0)):
-        turns = (parts[turn] for parts in customers.values() if turn < len(parts))
-        yield from _requests(line for part in turns for line in part)
+        if line.customer not in sums or _exceeded(sums[line.customer], line):
+            sums[line.customer] = Counter()
+            parts[line.customer].append([])
+        sums[line.customer][line.dimension] += line.quantity
+        parts[line.customer][-1].append(line)
+    for turn in zip_longest(*parts.values(), fillvalue=()):
+        yield from _requests(chain.from_iterable(turn))
 
 
 def _requests(lines: Iterable[Line]) -> Iterator[Request]:
@@ -105,16 +95,16 @@ def _requests(lines: Iterable[Line]) -> Iterator[Request]:
     for line in lines:
         entry = _entry(line)
         if entries and (len(entries) == MAX_LINES or size + len(entry) > MAX_BYTES):
-            yield _request(taken, entries)
+            yield Request(taken, _body(entries))
             taken, entries, size = [], [], 0
         taken.append(line)
         entries.append(entry)
         size += len(entry) + 1
-    yield _request(taken, entries)
+    yield Request(taken, _body(entries))
 
 
-def _request(lines: Sequence[Line], entries: Iterable[bytes]) -> Request:
-    return Request(lines, b'{"buyers":[' + b",".join(entries) + b"]}")
+def _body(entries: Iterable[bytes]) -> bytes:
+    return b'{"buyers":[' + b",".join(entries) + b"]}"
 
 
 def _entry(line: Line) -> bytes:

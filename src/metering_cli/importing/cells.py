@@ -58,13 +58,7 @@ _REFUSED: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 class BadCellsError(Exception):
-    """A row is no usage.
-
-    Attributes
-    ----------
-    details : dict
-        For each bad column, what its cell looks like and what to write.
-    """
+    """A row is no usage; ``details`` say for each bad column what its cell looks like, and what to write."""
 
     def __init__(self, details: Mapping[str, str]) -> None:
         super().__init__(f"{len(details)} bad cell(s)")

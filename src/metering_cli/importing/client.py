@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter, ValidationError
-from urllib3.exceptions import (
-    HTTPError,
-    InvalidHeader,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-)
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, NewConnectionError
 from urllib3.util import Retry
 
 from metering_cli.importing.usage_file import ProblemsError
 from metering_handlers.contract.answers import DryRun, Duplicate, Inserted, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from metering_cli.importing.bulk import Request
 
@@ -39,9 +33,11 @@ CREDENTIAL_ERRORS = (BotoCoreError, ClientError, OSError, *_NO_CREDENTIALS)
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
 """API Gateway's own time-out is 29 s."""
+_CUT_OFF = requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError
 _MAX_SHOWN_CHARACTERS = 500
 _DRY_RUN = TypeAdapter(DryRun)
 _INSERTED = TypeAdapter(Inserted)
+_PROBLEM = TypeAdapter(dict[str, object])
 _VIOLATIONS = TypeAdapter(list[Violation])
 
 
@@ -62,13 +58,7 @@ class Client:
 
     Its methods return the keys of the entries that were stored before, and whether their usage differs. They
     raise ``ProblemsError`` if the API refuses lines, and ``SendError`` if the request fails otherwise.
-
-    Parameters
-    ----------
-    api_url : str
-        URL of the API's stage, without a trailing slash.
-    ca_bundle : str or None
-        File or folder of trusted certificates; None for those of ``requests``.
+    ``ca_bundle`` is a file or folder of trusted certificates; None stands for those of ``requests``.
     """
 
     def __init__(self, api_url: str, authorize: Authorization, ca_bundle: str | None = None) -> None:
@@ -80,36 +70,19 @@ class Client:
 
     def check(self, request: Request) -> Known:
         """Let the API check a request; nothing is written."""
-        answer = self._parsed(_DRY_RUN, self._post(request, {"dry_run": "true"}))
-        return self._known(request, answer["duplicates"])
+        answer = self._post(_DRY_RUN, request, {"dry_run": "true"})
+        return _known(request, answer["duplicates"])
 
     def store(self, request: Request) -> Known:
         """Store a request."""
-        answer = self._parsed(_INSERTED, self._post(request, {}))
-        known = self._known(request, answer.get("duplicates", []))
+        answer = self._post(_INSERTED, request, {})
+        known = _known(request, answer.get("duplicates", []))
         holders = {record["customerIdentifier"] for record in answer.get("records", [])}
         if missing := sum(line.key not in known and line.customer not in holders for line in request.lines):
             raise SendError(f"The API stored all but {missing} of {len(request.lines)} lines; report this.")
         return known
 
-    def _parsed(self, expected: TypeAdapter[T], response: requests.Response) -> T:
-        try:
-            return expected.validate_json(response.content)
-        except ValidationError as error:
-            message = (
-                f"{self._url} answered 200, but not as the metering API does: check the URL, and whether the"
-                " network wants you to log in first."
-            )
-            raise SendError(message) from error
-
-    @staticmethod
-    def _known(request: Request, duplicates: list[Duplicate]) -> Known:
-        known = {(one["customerIdentifier"], one["transaction_id"]): one["differs"] for one in duplicates}
-        if known.keys() - {line.key for line in request.lines}:
-            raise SendError("The API named duplicates that were not sent; report this.")
-        return known
-
-    def _post(self, request: Request, query: dict[str, str]) -> requests.Response:
+    def _post(self, expected: TypeAdapter[T], request: Request, query: dict[str, str]) -> T:
         try:
             response = self._session.post(
                 self._url,
@@ -124,10 +97,24 @@ class Client:
         except (requests.RequestException, HTTPError) as error:
             raise _connection_error(error) from error
         except CREDENTIAL_ERRORS as error:
-            raise SendError(f"The request could not be signed: {credential_error(error)}") from error
+            raise SendError(f"The request could not be signed and sent: {credential_error(error)}") from error
         if response.status_code != HTTPStatus.OK:
             raise _refusal(request, response)
-        return response
+        try:
+            return expected.validate_json(response.content)
+        except ValidationError as error:
+            message = (
+                f"{self._url} answered 200, but not as the metering API does: check the URL, and whether the"
+                " network wants you to log in first."
+            )
+            raise SendError(message) from error
+
+
+def _known(request: Request, duplicates: list[Duplicate]) -> Known:
+    known = {(one["customerIdentifier"], one["transaction_id"]): one["differs"] for one in duplicates}
+    if known.keys() - {line.key for line in request.lines}:
+        raise SendError("The API named duplicates that were not sent; report this.")
+    return known
 
 
 def credential_error(error: Exception) -> str:
@@ -141,18 +128,16 @@ def _connection_error(error: Exception) -> SendError:
     cause: object = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     if isinstance(error, requests.exceptions.ProxyError):
-        return TransientError("The proxy cannot be reached: check HTTPS_PROXY and NO_PROXY.")
+        return TransientError(
+            "The proxy cannot be reached, or does not let you through: check HTTPS_PROXY and NO_PROXY."
+        )
     if isinstance(error, requests.exceptions.SSLError):
         return _tls_error(reason)
-    if isinstance(reason, NameResolutionError):
-        return TransientError("The API's host is not found: check the URL, and the network.")
     if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
-        return TransientError("The API cannot be reached: check the URL, and the network.")
-    interrupted = (
-        *(requests.ConnectionError, requests.Timeout),
-        *(requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError),
-    )
-    if isinstance(error, interrupted):
+        return TransientError(
+            "The API's host is not found or does not answer: check the URL and the network."
+        )
+    if isinstance(error, requests.ConnectionError | requests.Timeout | _CUT_OFF):
         return TransientError("The connection failed before an answer came.")
     # The error's text may show a proxy's password or a header.
     return SendError("The request cannot be sent: check the URL, HTTPS_PROXY and the API key.")
@@ -174,11 +159,13 @@ def _tls_error(reason: object) -> SendError:
 def _refusal(request: Request, response: requests.Response) -> SendError | ProblemsError:
     """Return the error for an answer other than 200: a problem document (RFC 9457), or whatever else came."""
     try:
-        document: object = response.json()
-    except requests.JSONDecodeError:
-        document = None
-    problem = document if isinstance(document, dict) else {}
-    violations = _violations(problem)
+        problem = _PROBLEM.validate_json(response.content)
+    except ValidationError:
+        problem = {}
+    try:
+        violations = _VIOLATIONS.validate_python(problem.get("errors", []))
+    except ValidationError:
+        violations = []
     located = [found for one in violations if (found := request.problem(one)) is not None]
     if located and len(located) == len(violations):
         return ProblemsError(located)
@@ -191,13 +178,6 @@ def _refusal(request: Request, response: requests.Response) -> SendError | Probl
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= 500:
         return TransientError(message, _seconds(response.headers.get("Retry-After")))
     return SendError(message)
-
-
-def _violations(problem: dict[str, object]) -> Sequence[Violation]:
-    try:
-        return _VIOLATIONS.validate_python(problem.get("errors", []))
-    except ValidationError:
-        return []
 
 
 def printable(text: str) -> str:

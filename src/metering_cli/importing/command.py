@@ -8,7 +8,6 @@ import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -30,22 +29,20 @@ if TYPE_CHECKING:
     from metering_cli.importing.client import Authorization
 
 _REGION_IN_HOST = re.compile(r"\.execute-api\.([a-z]+(?:-[a-z]+)+-\d+)\.")
-_IMPORT_ID = re.compile(r"[A-Za-z0-9._:+-]{1,64}")
-_API_KEY = re.compile(r"[!-~]+")
 _STDIN = Path("-")
 
 
-def _import_id(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not _IMPORT_ID.fullmatch(value):
-        raise click.BadParameter("use 1 to 64 of A-Z a-z 0-9 . _ : + -")
-    return value
+def _matching(
+    pattern: str, detail: str
+) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Return a callback that refuses other values, without showing them."""
 
+    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(pattern, value):
+            raise click.BadParameter(detail)
+        return value
 
-def _api_key(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    # The key itself is never shown.
-    if value and not _API_KEY.fullmatch(value):
-        raise click.BadParameter("has white space or other characters that no API key has; set it again")
-    return value or None
+    return check
 
 
 def _api_url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -56,16 +53,9 @@ def _api_url(_context: click.Context, _parameter: click.Parameter, value: str) -
         raise click.BadParameter("is no URL") from error
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
         raise click.BadParameter("write the URL of the API's stage, https://…/prod")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
         raise click.BadParameter("write https: with http, others could read the usage and the API key")
     return value.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _files(_context: click.Context, _parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -107,14 +97,14 @@ def _files(_context: click.Context, _parameter: click.Parameter, value: tuple[Pa
     "--api-key",
     envvar="METERING_API_KEY",
     show_envvar=True,
-    callback=_api_key,
+    callback=_matching("[!-~]*", "has white space or other characters that no API key has; set it again"),
     help="API key to send instead of a signature. Prefer the environment variable: other users of the"
     " computer can see arguments.",
 )
 @click.option(
     "--import-id",
     metavar="NAME",
-    callback=_import_id,
+    callback=_matching("[A-Za-z0-9._:+-]{1,64}", "use 1 to 64 of A-Z a-z 0-9 . _ : + - without spaces"),
     help="Name of this body of usage, such as its month, from which lines without ids get theirs. The same"
     " line under the same NAME is stored once; a line whose value was changed is further usage.",
 )
@@ -135,10 +125,9 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
     dimension_value, and transaction_id unless --import-id is given. The API checks all lines before the first
     is written. The same command may be run again, with files reordered or extended: known lines are skipped.
     """
-    client = _client(api_url, region, api_key)
     summary = Summary(import_id)
     try:
-        _run(client, [_content(path) for path in files], summary, dry_run=dry_run)
+        _run(_client(api_url, region, api_key), files, summary, dry_run=dry_run)
     except ProblemsError as error:
         summary.problems = error.problems
         # Rules may change after the check.
@@ -148,7 +137,7 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
         summary.stop("not_completed", str(error))
     except KeyboardInterrupt:
         summary.stop("interrupted", "Interrupted.")
-    for text in (*summary.problem_texts(), *([summary.error] if summary.error else [])):
+    for text in summary.error_texts():
         click.echo(text, err=True)
     for text in [json.dumps(asdict(summary), ensure_ascii=False)] if as_json else summary.texts():
         click.echo(text)
@@ -211,7 +200,8 @@ def signing_region(api_url: str, session: Session) -> str | None:
     return in_host[1] if in_host else os.environ.get("AWS_REGION") or session.get_config_variable("region")
 
 
-def _run(client: Client, contents: Sequence[tuple[str, bytes]], summary: Summary, *, dry_run: bool) -> None:
+def _run(client: Client, paths: Sequence[Path], summary: Summary, *, dry_run: bool) -> None:
+    contents = [_content(path) for path in paths]
     files = read_usage(contents, summary.import_id)
     lines = [line for file in files for line in file.lines]
     summary.add_totals(lines)
@@ -224,6 +214,10 @@ def _run(client: Client, contents: Sequence[tuple[str, bytes]], summary: Summary
         click.echo(text, err=True)
     if dry_run:
         return
+    for path, (name, content) in zip(paths, contents, strict=True):
+        # Its last line may have been read in part: the rest of a quantity would come as further usage.
+        if path.is_file() and path.read_bytes() != content:
+            raise SendError(f"{name} was changed while it was imported: import it when it is complete.")
     summary.status = "imported"
     with _progress("Sending", len(new)) as advance:
 
@@ -231,9 +225,9 @@ def _run(client: Client, contents: Sequence[tuple[str, bytes]], summary: Summary
             summary.lines_written += number
             advance(number)
 
-        summary.lines_found_stored, differing = Importer(client, _notify, stored).store(new)
-    if differing:
-        raise ProblemsError(differing)
+        summary.lines_found_stored, problems = Importer(client, _notify, stored).store(new)
+    if problems:
+        raise ProblemsError(problems)
 
 
 @contextmanager

@@ -35,7 +35,8 @@ class Importer:
     """Sends lines in bulk requests, whose entries all have ids: any of them may be repeated as it is.
 
     Calls ``notify`` with a message before it repeats a request, and ``advance`` with the number of lines of
-    each request that is done.
+    each request that is done. Its methods raise ``SendError`` if a request fails for ``PATIENCE_SECONDS``, or
+    would always fail.
     """
 
     def __init__(self, client: Client, notify: Callable[[str], None], advance: Callable[[int], None]) -> None:
@@ -50,23 +51,10 @@ class Importer:
         ------
         ProblemsError
             If a line cannot be billed exactly once.
-        SendError
-            If the API could not check every line.
         """
-        known: set[tuple[str, str]] = set()
-        problems: list[Problem] = []
-        for request in divide(lines):
-            try:
-                found = self._persistently(self._client.check, request)
-            except ProblemsError as error:
-                problems += error.problems
-                continue
-            known.update(found)
-            problems += _differing(request, found)
-            self._advance(len(request.lines))
+        known, problems = self._send(self._client.check, lines)
         new = [line for line in lines if line.key not in known]
-        problems = problems or list(beyond_an_hour(new))
-        if problems:
+        if problems := problems or list(beyond_an_hour(new)):
             raise ProblemsError(problems)
         return new
 
@@ -77,21 +65,24 @@ class Importer:
         -------
         tuple of int and list of Problem
             Number of lines that were stored when they were sent: by an attempt without an answer, or by
-            another import meanwhile; and those of them whose id was stored with other usage.
-
-        Raises
-        ------
-        ProblemsError, SendError
-            If the API refuses a request, or has not stored it within ``PATIENCE_SECONDS``.
+            another import meanwhile. Lines that the API refused after all, or has stored with other usage.
         """
-        found_stored = 0
+        known, problems = self._send(self._client.store, new)
+        return len(known), problems
+
+    def _send(self, send: Callable[[Request], Known], lines: Sequence[Line]) -> tuple[Known, list[Problem]]:
+        known: Known = {}
         problems: list[Problem] = []
-        for request in divide(new):
-            found = self._persistently(self._client.store, request)
-            found_stored += len(found)
+        for request in divide(lines):
+            try:
+                found = self._persistently(send, request)
+            except ProblemsError as error:
+                problems += error.problems
+                continue
+            known |= found
             problems += _differing(request, found)
             self._advance(len(request.lines))
-        return found_stored, problems
+        return known, problems
 
     def _persistently(self, send: Callable[[Request], Known], request: Request) -> Known:
         retrying = Retrying(

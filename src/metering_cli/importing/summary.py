@@ -33,6 +33,15 @@ class FileSummary:
     known_quantity: int
     ignored_columns: list[str]
 
+    def texts(self) -> Iterator[str]:
+        """Yield the lines of the report about this file."""
+        yield (
+            f"{self.file}: {count(self.lines, 'line')}, quantity {self.quantity:,}; stored before:"
+            f" {count(self.known_lines, 'line')}, quantity {self.known_quantity:,}"
+        )
+        if self.ignored_columns:
+            yield f"{self.file}: ignored columns: {', '.join(map(shown, self.ignored_columns))}"
+
 
 @dataclass
 class Summary:
@@ -63,16 +72,13 @@ class Summary:
 
     def add_file(self, file: UsageFile, known: Collection[Line]) -> None:
         """Add a file, once it is known which of its lines are stored."""
-        known_quantities = [line.quantity for line in file.lines if line in known]
-        self.lines_known += len(known_quantities)
+        quantities = [line.quantity for line in file.lines]
+        of_known = [line.quantity for line in file.lines if line in known]
+        self.lines_known += len(of_known)
         self.files.append(
             FileSummary(
-                file=file.name,
-                lines=len(file.lines),
-                quantity=sum(line.quantity for line in file.lines),
-                known_lines=len(known_quantities),
-                known_quantity=sum(known_quantities),
-                ignored_columns=file.ignored_columns,
+                *(file.name, len(quantities), sum(quantities), len(of_known), sum(of_known)),
+                file.ignored_columns,
             )
         )
 
@@ -85,25 +91,21 @@ class Summary:
         )
         self.status, self.error = status, f"{reason} {outlook}"
 
-    def problem_texts(self) -> Iterator[str]:
-        """Yield a line for each problem."""
+    def error_texts(self) -> Iterator[str]:
+        """Yield a line for each problem, and the reason why not all is stored."""
         for problem in self.problems[:_MAX_PRINTED_PROBLEMS]:
             place = f"{problem.file}:{problem.line}" if problem.line else problem.file
             column = f"{problem.column}: " if problem.column else ""
             yield f"{place}: {column}{problem.detail}"
         if len(self.problems) > _MAX_PRINTED_PROBLEMS:
             yield "… (--json lists all problems)"
+        if self.error:
+            yield self.error
 
     def texts(self) -> Iterator[str]:
         """Yield the lines of the report."""
         for file in self.files:
-            yield (
-                f"{file.file}: {count(file.lines, 'line')}, quantity {file.quantity:,}; stored before:"
-                f" {count(file.known_lines, 'line')}, quantity {file.known_quantity:,}"
-            )
-            if file.ignored_columns:
-                names = ", ".join(shown(name) for name in file.ignored_columns)
-                yield f"{file.file}: ignored columns: {names}"
+            yield from file.texts()
         if self.status == "checked":
             yield f"{count(self.lines, 'line')} of {count(self.customers, 'customer')}; sums:"
             for dimension, quantity in self.dimensions.items():
@@ -128,7 +130,7 @@ def warnings(files: Sequence[UsageFile], known: Collection[Line], import_id: str
         usage = tuple((line.customer, line.dimension, line.quantity) for line in file.lines)
         if (other := first.setdefault(usage, file.name)) != file.name:
             yield f"WARNING: {file.name} has the lines of {other}; they count as further usage."
-        new = [line.number for line in file.lines if line not in known]
+        new = [str(line.number) for line in file.lines if line not in known]
         if not new:
             how = "under another --import-id" if import_id else "with ids of its own"
             yield (
@@ -136,10 +138,9 @@ def warnings(files: Sequence[UsageFile], known: Collection[Line], import_id: str
                 f" that looks the same, import it {how}."
             )
         elif import_id and len(new) < len(file.lines):
-            named = ", ".join(str(number) for number in new[:_MAX_NAMED_LINES])
-            more = ", …" * (len(new) > _MAX_NAMED_LINES)
+            named = ", ".join([*new[:_MAX_NAMED_LINES], *["…"] * (len(new) > _MAX_NAMED_LINES)])
             yield (
-                f"{file.name}: new lines are {named}{more}. A line whose value was changed is new too, and is"
+                f"{file.name}: new lines are {named}. A line whose value was changed is new too, and is"
                 " billed in addition to what was stored before."
             )
 

@@ -8,6 +8,7 @@ import io
 import re
 import warnings
 import zlib
+from itertools import chain
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
@@ -44,7 +45,7 @@ class TableError(Exception):
 
 
 def read_rows(content: bytes) -> Iterator[Row]:
-    """Yield the rows that are not empty, without white space around cells and empty cells at the end.
+    """Yield the rows that are not empty, without white space around cells.
 
     A workbook's formulas begin with ``=``, its errors, dates and times with ``#``, and a number of more
     digits than Excel keeps is in scientific notation, so that none of them is taken for what it looks like.
@@ -61,9 +62,7 @@ def read_rows(content: bytes) -> Iterator[Row]:
     for number, row in rows:
         # Only these: a non-breaking space is often a thousands separator.
         cells = [cell.strip(" \t\r\n") for cell in row]
-        while cells and not cells[-1]:
-            cells.pop()
-        if cells:
+        if any(cells):
             yield number, cells
 
 
@@ -98,7 +97,7 @@ def _workbook_rows(content: bytes) -> Iterator[Row]:
         with warnings.catch_warnings():
             # Of styles and extensions that openpyxl does not know.
             warnings.simplefilter("ignore")
-            sheets = list(_sheets(content))
+            sheets = _sheets(content)
     # What openpyxl raises for damaged workbooks.
     except (
         *(ArithmeticError, AttributeError, BadZipFile, EOFError, InvalidFileException, LookupError),
@@ -106,24 +105,25 @@ def _workbook_rows(content: bytes) -> Iterator[Row]:
     ) as error:
         raise TableError("is a damaged workbook, or not one; save it again as .xlsx or CSV") from error
     if len(sheets) > 1:
-        names = ", ".join(repr(name) for name, _ in sheets)
+        names = ", ".join(repr(name) for name in sheets)
         raise TableError(f"has {len(sheets)} sheets with content ({names}); save the one with usage alone")
-    return iter(sheets[0][1] if sheets else ())
+    return chain.from_iterable(sheets.values())
 
 
-def _sheets(content: bytes) -> Iterator[tuple[str, list[Row]]]:
-    """Yield name and rows of the sheets that are not empty."""
-    workbook = load_workbook(io.BytesIO(content), read_only=True)
-    for sheet in workbook.worksheets:
+def _sheets(content: bytes) -> dict[str, list[Row]]:
+    """Return the rows of the sheets that are not empty, by the sheet's name."""
+    sheets = {}
+    for sheet in load_workbook(io.BytesIO(content), read_only=True).worksheets:
         # The dimensions that a workbook states may be too small; rows beyond them would be lost.
         sheet.reset_dimensions()
         rows = [
-            (number, [_text(cell) for cell in row])
+            (number, [_text(cell) for cell in row[: max(used) + 1]])
             for number, row in enumerate(sheet.iter_rows(), start=1)
-            if any(cell.value is not None for cell in row)
+            if (used := [index for index, cell in enumerate(row) if cell.value is not None])
         ]
         if rows:
-            yield sheet.title, rows
+            sheets[sheet.title] = rows
+    return sheets
 
 
 def _text(cell: Cell | MergedCell | ReadOnlyCell | EmptyCell) -> str:

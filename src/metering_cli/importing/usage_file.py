@@ -16,8 +16,6 @@ from metering_handlers.contract.row_ids import length_prefixed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from metering_cli.importing.tables import Row
-
 _REQUIRED = tuple(name for name in HEADER if name != TRANSACTION_ID)
 
 
@@ -66,15 +64,7 @@ class UsageFile:
 
 
 def derived_id(import_id: str, customer: str, dimension: str, quantity: int, occurrence: int) -> str:
-    """Return the id of a line that has none of its own. It never changes (docs/usage-import.md).
-
-    Parameters
-    ----------
-    import_id : str
-        Name of the body of usage.
-    occurrence : int
-        1 for the first line with this customer, dimension and quantity, 2 for the next one.
-    """
+    """Return the id of the n-th line that is like this, from 1. It never changes (docs/usage-import.md)."""
     parts = length_prefixed(import_id, customer, dimension, str(quantity), str(occurrence))
     return f"import-1-{hashlib.sha256(parts).hexdigest()}"
 
@@ -106,19 +96,26 @@ class _Reader:
     def read(self, name: str, content: bytes) -> UsageFile:
         file = UsageFile(name)
         try:
-            rows = read_rows(content)
-            number, header = next(rows, (1, []))
+            (number, header), *rows = list(read_rows(content)) or [(1, [])]
             columns = self._columns(header, number)
-            file.ignored_columns.extend(
-                cell for index, cell in enumerate(header) if cell and index not in columns.values()
-            )
-            row = None
-            for row in rows:
-                self._add_row(file, row, len(header), columns)
-            if row is None:
+            if not rows:
                 raise TableError("has a header, but no usage")
         except TableError as error:
             self.problems.append(Problem(name, error.line, None, str(error)))
+            return file
+        used = columns.values()
+        file.ignored_columns.extend(cell for index, cell in enumerate(header) if cell and index not in used)
+        named = max(index for index, cell in enumerate(header) if cell) + 1
+        for number, cells in rows:
+            # 1,000 without quotation marks is two cells, even where an empty one follows.
+            if len(cells) > len(header) or any(cells[named:]):
+                detail = "has more cells than the header; put a cell with a separator into quotation marks"
+                self.problems.append(Problem(name, number, None, detail))
+                continue
+            missing = [""] * (named - len(cells))
+            self._add_line(
+                file, number, {column: (cells + missing)[index] for column, index in columns.items()}
+            )
         return file
 
     def _columns(self, header: Sequence[str], line: int) -> dict[str, int]:
@@ -128,36 +125,25 @@ class _Reader:
         names = [_simplified(cell) for cell in header]
         found = {column: names.index(name) for column in HEADER if (name := _simplified(column)) in names}
         if missing := [column for column in _REQUIRED if column not in found]:
-            raise TableError(
-                f"the header has no column {' and no column '.join(missing)}; it has"
-                f" {', '.join(shown(cell) for cell in header)}",
-                line,
-            )
-        if twice := [column for column in found if names.count(_simplified(column)) > 1]:
-            raise TableError(f"the header has more than one column {twice[0]}", line)
-        if TRANSACTION_ID in found and self._import_id is not None:
-            raise TableError(
-                f"the lines have ids of their own, in the column {TRANSACTION_ID}: leave out --import-id",
-                line,
-            )
-        if TRANSACTION_ID not in found and self._import_id is None:
-            raise TableError(
+            detail = f"the header has no column {' and no column '.join(missing)}; it has "
+            detail += ", ".join(shown(cell) for cell in header if cell)
+        elif twice := [column for column in found if names.count(_simplified(column)) > 1]:
+            detail = f"the header has more than one column {twice[0]}"
+        elif TRANSACTION_ID in found and self._import_id is not None:
+            detail = f"the lines have ids of their own, in the column {TRANSACTION_ID}: leave out --import-id"
+        elif TRANSACTION_ID not in found and self._import_id is None:
+            detail = (
                 "the lines have no ids, without which sending them again could bill them twice: use"
                 " --import-id with a name for this body of usage, such as its month; or, if your billing"
-                f" software has an id for each piece of usage, add the column {TRANSACTION_ID}",
-                line,
+                f" software has an id for each piece of usage, add the column {TRANSACTION_ID}"
             )
-        return found
+        else:
+            return found
+        raise TableError(detail, line)
 
-    def _add_row(self, file: UsageFile, row: Row, width: int, columns: Mapping[str, int]) -> None:
-        number, cells = row
-        if len(cells) > width:
-            detail = "has more cells than the header; put a cell with a separator into quotation marks"
-            self.problems.append(Problem(file.name, number, None, detail))
-            return
-        cells += [""] * (width - len(cells))
+    def _add_line(self, file: UsageFile, number: int, cells: Mapping[str, str]) -> None:
         try:
-            used = parse_cells({column: cells[index] for column, index in columns.items()})
+            used = parse_cells(cells)
         except BadCellsError as error:
             self.problems += (Problem(file.name, number, *detail) for detail in error.details.items())
             return

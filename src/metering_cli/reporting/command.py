@@ -14,9 +14,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress
 
-from metering_cli.reporting.failures import set_states
+from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN, set_states
 from metering_cli.reporting.files import as_json, failures_rows, table_file, totals_rows, written
 from metering_cli.reporting.findings import Findings
 from metering_cli.reporting.options import duration_option, file_option, settings, time_range
@@ -27,10 +27,10 @@ from metering_cli.reporting.scan import (
     ReadCapacity,
     Table,
     ThrottledError,
+    existing_rows,
     read_pages,
-    read_rows,
 )
-from metering_cli.reporting.send_again import FileInUseError, check_reasons, files_to_send
+from metering_cli.reporting.send_again import FileInUseError, check_reasons, corrections_path, files_to_send
 from metering_cli.reporting.terminal import tables
 from metering_cli.reporting.wording import counted, printable
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from metering_cli.reporting.options import Settings
-    from metering_cli.reporting.scan import Item
 
 ALL_BILLED = 0
 NOT_ALL_BILLED = 1
@@ -67,8 +66,10 @@ class _Outputs:
     not_billed: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        paths = [path for path in (self.html, self.totals, self.failures, self.send_again) if path]
-        if len(set(paths)) < len(paths):
+        named = [path for path in (self.html, self.totals, self.failures, self.send_again) if path]
+        if self.send_again:
+            named.append(corrections_path(self.send_again))
+        if len({path.resolve() for path in named}) < len(named):
             raise click.UsageError("Two options name the same file.")
         if self.not_billed and not self.send_again:
             raise click.UsageError("--reason goes with --send-again.")
@@ -132,6 +133,15 @@ class _Outputs:
     help="The API's idempotency table, which says what was sent again. Default: that of params.stack_name.",
 )
 @click.option(
+    "--days-known",
+    metavar="DAYS",
+    type=click.IntRange(min=FEWEST_DAYS_KNOWN),
+    default=FEWEST_DAYS_KNOWN,
+    show_default=True,
+    help="The smallest transaction_id_days that the API ever had: an older failure may have been sent again"
+    " without a trace.",
+)
+@click.option(
     "--read-capacity",
     metavar="UNITS",
     type=click.IntRange(min=1),
@@ -162,6 +172,7 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
     table: str | None,
     region: str | None,
     idempotency_table: str | None,
+    days_known: int,
     read_capacity: int,
     overdue: timedelta,
 ) -> None:
@@ -179,13 +190,13 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
     try:
         source = Table(_client(where.region), where.table, ReadCapacity(read_capacity))
         report = _read(source, customer, chosen)
-        messages = _states(report, source, where, now)
+        messages = _states(report, source, where, days_known, now)
         findings = Findings.of(report, now, overdue)
         subtitle = _subtitle(where, chosen, customer, report, now)
         files, more = outputs.render(report, findings, subtitle, where.dimensions, now)
         with written(files):
             if print_json:
-                click.echo(json.dumps(as_json(report, findings), ensure_ascii=False))
+                click.echo(json.dumps(as_json(report, findings)))
             else:
                 click.echo(tables(report, findings, subtitle), nl=False)
     # A process that refreshes credentials may print anything.
@@ -220,16 +231,9 @@ def _client(region: str) -> DynamoDBClient:
 def _read(source: Table, customer: str | None, chosen: TimeRange) -> Report:
     report = Report(chosen)
     console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("Reading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("records"),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         total = _about_as_many(source) if console.is_terminal and not customer else None
-        task = progress.add_task("", total=total)
+        task = progress.add_task("Reading records", total=total)
         for page in read_pages(source, customer):
             report.add(page)
             progress.advance(task, len(page))
@@ -245,7 +249,7 @@ def _about_as_many(source: Table) -> int | None:
         return None
 
 
-def _states(report: Report, source: Table, where: Settings, now: datetime) -> list[str]:
+def _states(report: Report, source: Table, where: Settings, days_known: int, now: datetime) -> list[str]:
     """Look up what was sent again; return messages about what cannot be told."""
     messages = []
     if report.without_time:
@@ -254,16 +258,16 @@ def _states(report: Report, source: Table, where: Settings, now: datetime) -> li
         messages.append(f"The create_timestamp of {records} is not a time; made by hand{left_out}.")
     if not report.failures:
         return messages
-    rows: dict[str, Item] | None = None
+    sent_again: set[str] | None = None
     why = ""
     if where.idempotency_table:
         try:
             ids = [failure.row_id for failure in report.failures]
-            rows = read_rows(source._replace(name=where.idempotency_table), ids)
+            sent_again = existing_rows(source._replace(name=where.idempotency_table), ids)
         except _DYNAMODB_ERRORS as error:
             why = f" The table {where.idempotency_table} cannot be read: {error}"
-    set_states(report.failures, rows, where.remembered, now)
-    if rows is None:
+    set_states(report.failures, sent_again, days_known, now)
+    if sent_again is None:
         messages.append(
             f"Whether failed usage was sent again is unknown: name the table with --idempotency-table.{why}"
         )
@@ -285,7 +289,7 @@ def _subtitle(where: Settings, chosen: TimeRange, customer: str | None, report: 
             f"Table {where.table} in {where.region}",
             str(chosen),
             *([f"customer {customer}"] if customer else []),
-            counted(report.records, "record"),
+            counted(report.overall.records, "record"),
             f"read {now:%Y-%m-%d %H:%M} UTC",
         ]
     )

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from metering_cli.reporting.reasons import Remedy, reason_of
+from metering_cli.reporting.reasons import UNKNOWN_DIMENSION, Remedy, reason_of
 from metering_cli.usage_format import HEADER, UsageLine
-from metering_handlers.contract.attributes import EXPIRES_AT
 from metering_handlers.contract.queries import EPOCH
 from metering_handlers.contract.row_ids import entry_row_id, length_prefixed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+FEWEST_DAYS_KNOWN = 35
+"""Smallest ``transaction_id_days`` that can be configured. A row keeps the expiry that it was written with,
+so that a larger value today says nothing about usage that was sent again before."""
+_CLOCK_DIFFERENCE = timedelta(hours=1)
 
 
 class State(StrEnum):
@@ -37,8 +39,6 @@ class State(StrEnum):
     """The idempotency table could not be read."""
 
 
-_GRACE = timedelta(hours=1)
-"""How much longer than promised a row counts, which makes up for clocks that differ."""
 OPEN_STATES = (State.OPEN, State.UNKNOWN)
 
 
@@ -48,16 +48,14 @@ class Failure:
 
     Attributes
     ----------
-    created : str
+    created
         The record's sort key, as DynamoDB returns it, in any unit.
-    dimension : str or None
+    dimension
         None if it is not text, in a record made by hand.
-    quantity : object
-        An int, unless the record was made by hand; the sum if the record has the dimension more than once.
-    recorded_at : int or None
+    quantity
+        An int, unless the record was made by hand.
+    recorded_at
         Time of the record in ms since 1970; None if ``created`` is not a time.
-    request_id : str or None
-        Id of the request that wrote the record.
     """
 
     customer: str
@@ -69,9 +67,14 @@ class Failure:
     request_id: str | None = None
     state: State = State.UNKNOWN
 
+    def add(self, quantity: object) -> None:
+        """Add usage of the same dimension; what is not a whole number can never be billed, and stays."""
+        if type(self.quantity) is int:
+            self.quantity = self.quantity + quantity if type(quantity) is int else quantity
+
     @property
     def amount(self) -> int:
-        """Quantity as it counts in the sums: 0 if it is no whole number."""
+        """Quantity as it counts in the sums: 0 if it is not a whole number."""
         return self.quantity if type(self.quantity) is int else 0
 
     @property
@@ -92,55 +95,41 @@ class Failure:
 
 
 def set_states(
-    failures: Iterable[Failure],
-    rows: Mapping[str, Mapping[str, AttributeValueTypeDef]] | None,
-    remembered: timedelta,
-    now: datetime,
+    failures: Iterable[Failure], sent_again: Collection[str] | None, days_known: int, now: datetime
 ) -> None:
     """Set the state of each failure.
 
     Parameters
     ----------
-    rows : mapping or None
-        Rows of the idempotency table by id; None if it could not be read.
-    remembered : timedelta
-        For how long the API knows an id. A failure was sent again after its record's time, so that until
-        then the row of an id that was sent is there.
+    sent_again
+        Ids of the rows that the idempotency table has, expired or not; None if it could not be read.
+    days_known
+        For how many days the API has known every id, at least. Usage is sent again after its record's time,
+        so that a younger failure's row cannot be gone.
     """
+    latest = (now - EPOCH + _CLOCK_DIFFERENCE) // timedelta(milliseconds=1)
+    earliest = (now - EPOCH - timedelta(days=days_known)) // timedelta(milliseconds=1)
     for failure in failures:
-        row = (rows or {}).get(failure.row_id)
         if failure.quantity == 0:
             failure.state = State.NOTHING
-        # A row counts as in the API's own condition.
-        elif row and int(row[EXPIRES_AT]["N"]) >= int(now.timestamp()):
+        elif sent_again is not None and failure.row_id in sent_again:
             failure.state = State.SENT_AGAIN
-        elif failure.recorded_at is None or not -_GRACE <= _age(failure.recorded_at, now) <= remembered:
+        elif failure.recorded_at is None or not earliest <= failure.recorded_at <= latest:
             failure.state = State.TOO_OLD
         else:
-            failure.state = State.UNKNOWN if rows is None else State.OPEN
-
-
-def _age(recorded_at: int, now: datetime) -> timedelta:
-    return now - (EPOCH + timedelta(milliseconds=recorded_at))
+            failure.state = State.UNKNOWN if sent_again is None else State.OPEN
 
 
 @dataclass(frozen=True)
 class Resend:
-    """Open failures, by what can be done about them.
-
-    Attributes
-    ----------
-    send : list of Failure
-        AWS certainly did not bill them, and nothing says that it would refuse them again.
-    correct : list of tuple of Failure and str
-        AWS certainly did not bill them, but they have to be corrected first, and how.
-    check : list of Failure
-        AWS may have billed them.
-    """
+    """Open failures, by what can be done about them."""
 
     send: list[Failure] = field(default_factory=list)
+    """AWS certainly did not bill them, and nothing says that it would refuse them again."""
     correct: list[tuple[Failure, str]] = field(default_factory=list)
+    """AWS certainly did not bill them, but they have to be corrected first, and how."""
     check: list[Failure] = field(default_factory=list)
+    """AWS may have billed them."""
 
 
 def to_resend(
@@ -150,15 +139,13 @@ def to_resend(
 
     Parameters
     ----------
-    not_billed : collection of str
+    not_billed
         Doubtful reasons whose usage, as the seller knows, AWS did not bill.
-    dimensions : collection of str
-        The product's dimensions, if they are known.
+    dimensions
+        The product's dimensions; empty if they are not known.
     """
     resend = Resend()
-    for failure in sorted(
-        failures, key=lambda one: (one.customer, Decimal(one.created), one.dimension or "")
-    ):
+    for failure in failures:
         if failure.state not in OPEN_STATES:
             continue
         reason = reason_of(failure.reason)
@@ -173,10 +160,6 @@ def to_resend(
         else:
             resend.send.append(failure)
     return resend
-
-
-UNKNOWN_DIMENSION = "InvalidUsageDimensionException"
-"""AWS refuses the whole call; where the product's dimensions are known, so is the usage that caused it."""
 
 
 def _refusal(failure: Failure) -> str | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Row = Sequence[object]
 
 _WORDS = {status: label.lower().replace(" ", "_") for status, label in LABELS.items()}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MAX_NUMBER = 10**15
 """Excel keeps 15 digits of a number ("Excel specifications and limits", Microsoft)."""
 
@@ -38,10 +39,8 @@ def totals_rows(report: Report) -> Iterator[Row]:
     yield ["customer", "dimension", *words]
     for customer, by_dimension in report.totals().items():
         for dimension, sums in by_dimension:
-            numbers = [
-                number for status in _WORDS for number in (sums[status].quantity, sums[status].records)
-            ]
-            yield [customer, dimension, *numbers]
+            counts = [sums[status] for status in _WORDS]
+            yield [customer, dimension, *(n for one in counts for n in (one.quantity, one.records))]
 
 
 def failures_rows(failures: Iterable[Failure]) -> Iterator[Row]:
@@ -73,9 +72,19 @@ def corrections_rows(failures: Iterable[tuple[Failure, str]]) -> Iterator[Row]:
 
 
 def table_file(path: Path, rows: Iterable[Row]) -> bytes:
-    """Render rows in the format that the file's name says."""
+    """Render rows for a spreadsheet, in the format that the file's name says."""
     if path.suffix.lower() == ".xlsx":
         return _workbook(rows)
+    return csv_file([_no_formula(value) for value in row] for row in rows)
+
+
+def _no_formula(value: object) -> object:
+    """Put an apostrophe before text that a spreadsheet would run (OWASP, "CSV Injection")."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def csv_file(rows: Iterable[Row]) -> bytes:
+    """Render rows as they are."""
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue().encode()

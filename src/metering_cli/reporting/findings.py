@@ -20,20 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """Findings of a report.
-
-    Attributes
-    ----------
-    unsettled : list of Failure
-        Failures that are open, or that may be.
-    risks : dict of str to list of str
-        Why the hourly job may not bill a customer's pending usage, or not once.
-    one_buyer : list of OneBuyer
-        Identifiers of what may be one buyer.
-    """
+    """Findings of a report."""
 
     unsettled: list[Failure]
+    """Failures that are open, or that may be."""
     risks: dict[str, list[str]]
+    """Why the hourly job may not bill a customer's pending usage, or not once."""
     one_buyer: list[OneBuyer]
 
     @classmethod

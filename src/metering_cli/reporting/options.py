@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -12,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from metering_cli.reporting.report import MS_OF_A_DAY, TimeRange
 from metering_handlers.contract.limits import EARLIEST_INSTANT
-from metering_handlers.contract.queries import EPOCH, Instant
+from metering_handlers.contract.queries import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound="Callable[..., object] | click.Command")
 
 _INSTANT: TypeAdapter[int] = TypeAdapter(Instant)
+_LATEST_INSTANT = 10**14
+"""Milliseconds, in the year 5138; further away, dates and the units of time cannot be told."""
 _DURATION = re.compile(r"(\d{1,6})(m|h|d)")
 _DURATION_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _A_DAY = "a day such as 2026-11-23, or yesterday"
+_A_MONTH = "a month such as 2026-11"
 _A_TIME = "a date such as 2026-11-23, an ISO 8601 time such as 2026-11-23T10:00:00Z, or epoch milliseconds"
 _CONTEXT_FILE = "cdk.context.json"
 
@@ -33,42 +37,26 @@ class _Params(BaseModel):
     metering_table_name: str | None = None
     aws_region_name: str | None = None
     stack_name: str = "cdk-apigw-marketplace-metering-records"
-    transaction_id_days: int = 90
     dimensions: tuple[str, ...] = ()
 
 
 class _Context(BaseModel):
-    params: _Params
+    params: _Params = _Params()
 
 
 class Settings(NamedTuple):
-    """Tables, and what the deployment says about its usage.
-
-    Attributes
-    ----------
-    idempotency_table : str or None
-        None if it cannot be derived: table or region are not those of the deployment.
-    remembered : timedelta
-        For how long the API knows an id.
-    dimensions : tuple of str
-        The product's dimensions; empty if they are not configured.
-    """
+    """Tables, and the product's dimensions."""
 
     table: str
     region: str
     idempotency_table: str | None
-    remembered: timedelta
+    """None if it cannot be derived: table or region are not those of the deployment."""
     dimensions: tuple[str, ...]
+    """Empty if they are not configured."""
 
 
 def settings(table: str | None, region: str | None, idempotency_table: str | None) -> Settings:
-    """Complete the options with ``cdk.context.json`` of the working directory.
-
-    Raises
-    ------
-    click.UsageError
-        If neither of them names the table and its region.
-    """
+    """Complete the options with ``cdk.context.json`` of the working directory."""
     try:
         # Notepad writes a byte order mark, which the CDK CLI ignores too.
         text = Path(_CONTEXT_FILE).read_text(encoding="utf-8-sig")
@@ -84,37 +72,28 @@ def settings(table: str | None, region: str | None, idempotency_table: str | Non
             " app's folder, or use --table and --region."
         )
     is_deployment = (chosen_table, chosen_region) == (params.metering_table_name, params.aws_region_name)
-    return Settings(
-        chosen_table,
-        chosen_region,
-        idempotency_table or (f"{params.stack_name}-idempotency" if is_deployment else None),
-        timedelta(days=params.transaction_id_days),
-        params.dimensions,
-    )
+    derived = f"{params.stack_name}-idempotency" if is_deployment else None
+    return Settings(chosen_table, chosen_region, idempotency_table or derived, params.dimensions)
 
 
 def time_range(oldest: str | None, newest: str | None, day: str | None, month: str | None) -> TimeRange:
-    """Combine the options that choose records.
-
-    Raises
-    ------
-    click.UsageError
-        If one is wrong, or they exclude each other.
-    """
-    if sum((bool(oldest or newest), bool(day), bool(month))) > 1:
+    """Combine the options that choose records."""
+    if [(oldest, newest) != (None, None), day is not None, month is not None].count(True) > 1:
         raise click.UsageError("Use either --from and --to, or --day, or --month.")
-    if month:
-        first, _ = _bounds(f"{month}-01", "--month", "a month such as 2026-11")
-        in_next = EPOCH + timedelta(milliseconds=first, days=31)
-        return TimeRange(first, _bounds(f"{in_next:%Y-%m}-01", "--month", "")[0] - 1)
-    if day:
+    if month is not None:
+        if re.fullmatch(r"\d{4}-\d{2}", month) is None:
+            raise click.BadParameter(f"write {_A_MONTH}", param_hint="--month")
+        first, _ = _bounds(f"{month}-01", "--month", _A_MONTH)
+        _, days = monthrange(int(month[:4]), int(month[5:]))
+        return TimeRange(first, first + days * MS_OF_A_DAY - 1)
+    if day is not None:
         first, last = _bounds(day, "--day", _A_DAY)
         if first == last:
             raise click.BadParameter(f"write {_A_DAY}", param_hint="--day")
         return TimeRange(first, last)
     chosen = TimeRange(
-        _bounds(oldest, "--from", _A_TIME)[0] if oldest else None,
-        _bounds(newest, "--to", _A_TIME)[1] if newest else None,
+        None if oldest is None else _bounds(oldest, "--from", _A_TIME)[0],
+        None if newest is None else _bounds(newest, "--to", _A_TIME)[1],
     )
     if chosen.oldest is not None and chosen.newest is not None and chosen.newest < chosen.oldest:
         raise click.UsageError("--to is before --from.")
@@ -127,10 +106,10 @@ def _bounds(text: str, option: str, wanted: str) -> tuple[int, int]:
         text = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
     try:
         first = _INSTANT.validate_python(text)
-    except ValidationError as error:
-        raise click.BadParameter(f"write {wanted}, not before the year 2000", param_hint=option) from error
-    if first < EARLIEST_INSTANT:
-        raise click.BadParameter("is before the year 2000", param_hint=option)
+    except ValidationError:
+        first = 0
+    if not EARLIEST_INSTANT <= first < _LATEST_INSTANT:
+        raise click.BadParameter(f"write {wanted}, not before the year 2000 or after 5000", param_hint=option)
     is_date = len(text) <= len("2026-11-23")
     return first, first + MS_OF_A_DAY - 1 if is_date else first
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections import Counter, defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,9 +17,11 @@ from metering_cli.reporting.reasons import reason_of
 from metering_cli.reporting.wording import LABELS, NO_NAME, counted, printable, time_of
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
+
     from metering_cli.reporting.failures import Failure
     from metering_cli.reporting.findings import Findings
-    from metering_cli.reporting.report import Report, Totals
+    from metering_cli.reporting.report import Days, Report, Totals
     from metering_handlers.contract.queries import RecordStatus
 
 MAX_ROWS = 4_000
@@ -51,7 +53,7 @@ _ENVIRONMENT.filters |= {
 
 
 class Why(NamedTuple):
-    """Failures of one dimension of a customer, for one reason and in one state."""
+    """Failures of one dimension of a customer, for one reason and in one state; the times are ISO 8601."""
 
     reason: str
     state: State
@@ -68,17 +70,13 @@ class Customer(NamedTuple):
     usage: list[tuple[str | None, Totals, list[Why]]]
     risks: list[str]
 
-    @property
-    def rows(self) -> int:
-        """Number of its rows on the page."""
-        return 1 + sum(1 + len(why) for _, _, why in self.usage)
-
 
 class Chart(NamedTuple):
-    """Quantities of a dimension by day; ``bars`` is an SVG path for each status."""
+    """Quantities of a dimension by day."""
 
     dimension: str | None
     bars: dict[RecordStatus, str]
+    """An SVG path for each status."""
     highest: int
     highest_day: date
 
@@ -89,13 +87,16 @@ def render_page(report: Report, findings: Findings, subtitle: str, now: datetime
     left = MAX_ROWS
     shown: list[Customer] = []
     for customer in attention + others:
-        left -= customer.rows
+        left -= 1 + sum(1 + len(why) for _, _, why in customer.usage)
         if left < 0:
             break
         shown.append(customer)
-    days = [key.day for key in report.days if key.day <= now.astimezone(UTC).date()]
+    days = [day for of_dimension in report.days.values() for day in of_dimension if day <= now.date()]
     last = max(days, default=now.date())
     first = max(min(days, default=last), last - timedelta(days=MAX_DAYS - 1))
+    unsettled: Counter[str | None] = Counter()
+    for failure in findings.unsettled:
+        unsettled[failure.dimension] += failure.amount
     reasons: defaultdict[str, Counter[State]] = defaultdict(Counter)
     for failure in report.failures:
         reasons[failure.reason][failure.state] += 1
@@ -105,7 +106,7 @@ def render_page(report: Report, findings: Findings, subtitle: str, now: datetime
         one_buyer=findings.one_buyer,
         labels=LABELS,
         dimensions=report.by_dimension(),
-        unsettled=_unsettled(findings),
+        unsettled=unsettled,
         charts=_charts(report, first, last),
         first=first,
         last=last,
@@ -118,14 +119,6 @@ def render_page(report: Report, findings: Findings, subtitle: str, now: datetime
         script=_SCRIPT,
         script_hash=_SCRIPT_HASH,
     )
-
-
-def _unsettled(findings: Findings) -> Counter[str | None]:
-    """Add up what is not billed and open, by dimension."""
-    sums: Counter[str | None] = Counter()
-    for failure in findings.unsettled:
-        sums[failure.dimension] += failure.amount
-    return sums
 
 
 def _customers(report: Report, findings: Findings) -> tuple[list[Customer], list[Customer]]:
@@ -163,17 +156,15 @@ def _why(failures: list[Failure]) -> list[Why]:
 
 
 def _charts(report: Report, first: date, last: date) -> list[Chart]:
-    by_dimension: defaultdict[str | None, dict[date, dict[RecordStatus, int]]] = defaultdict(dict)
-    for key, quantities in report.days.items():
-        if first <= key.day <= last:
-            by_dimension[key.dimension][key.day] = quantities
-    names = [name for name in report.by_dimension() if any(by_dimension[name].values())]
-    return [_chart(name, by_dimension[name], first, last) for name in names[:MAX_CHARTS]]
+    charts: list[Chart] = []
+    for dimension in report.by_dimension():
+        days = {day: sums for day, sums in report.days[dimension].items() if first <= day <= last}
+        if days and len(charts) < MAX_CHARTS:
+            charts.append(_chart(dimension, days, first, last))
+    return charts
 
 
-def _chart(
-    dimension: str | None, days: dict[date, dict[RecordStatus, int]], first: date, last: date
-) -> Chart:
+def _chart(dimension: str | None, days: Days, first: date, last: date) -> Chart:
     """Draw a bar for each day, with its statuses on top of each other."""
     # A quantity in a record made by hand may be negative.
     highest, highest_day = max((sum(max(one, 0) for one in sums.values()), day) for day, sums in days.items())

@@ -59,6 +59,9 @@ _LOST = Reason(
     Remedy.CHECK, "The connection or AWS failed on the way; AWS may have billed the usage.", _LOOK, _RETRIES
 )
 
+UNKNOWN_DIMENSION = "InvalidUsageDimensionException"
+"""AWS refuses the whole call; where the product's dimensions are known, so is the usage that caused it."""
+
 REASONS = {
     "CustomerNotSubscribed": Reason(
         Remedy.SEND,
@@ -71,7 +74,7 @@ REASONS = {
     "TimestampOutOfBoundsException": _refused("it was too late", _AGAIN, _CALL, Remedy.SEND),
     "RequestExpired": _refused("it was too late", _AGAIN, _COMMON, Remedy.SEND),
     "ExpiredTokenException": _refused("the credentials had expired", _AGAIN, _COMMON, Remedy.SEND),
-    "InvalidUsageDimensionException": _refused(
+    UNKNOWN_DIMENSION: _refused(
         "the product has no such dimension",
         "Correct the dimension that is not the product's; list the product's in params.dimensions.",
         _CALL,

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, date, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from metering_cli.reporting.failures import Failure
 from metering_cli.reporting.waiting import Waiting
 from metering_cli.reporting.wording import time_of
-from metering_handlers.contract.answers import Total
 from metering_handlers.contract.attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER, REQUEST_ID
 from metering_handlers.contract.queries import EPOCH, RecordStatus
 from metering_handlers.listing.outcomes import UNKNOWN, outcome_of
 from metering_handlers.listing.totals import TotalsByDimension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+    from datetime import date
 
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
+    from metering_cli.reporting.scan import Item
+    from metering_handlers.contract.answers import Total
     from metering_handlers.listing.outcomes import Outcome
 
-    Item = Mapping[str, AttributeValueTypeDef]
-
-Totals = dict[RecordStatus, Total]
+    Totals = dict[RecordStatus, Total]
+    Days = dict[date, Counter[RecordStatus]]
+    """Quantities by day (UTC)."""
 
 _MS_PER_UNIT = (
     (10**11, Decimal(1000)),
@@ -36,8 +36,6 @@ _MS_PER_UNIT = (
 )
 """Up to which magnitude a time is in s, ms, µs or ns: each unit's limit is a time beyond the year 5000,
 and the one before it had reached that by 1973."""
-
-
 MS_OF_A_DAY = 86_400_000
 
 
@@ -66,40 +64,25 @@ class TimeRange:
         return " ".join(words) or "all of it"
 
 
-class DayKey(NamedTuple):
-    """Key of one bar of the chart."""
-
-    dimension: str | None
-    day: date
-
-
 @dataclass
 class Report:
-    """Outcome of the usage in a table.
+    """Outcome of the usage in a table: sums and failures of the records in a range.
 
     Attributes
     ----------
-    records : int
-        Number of the records in the range.
-    by_customer : dict of str to TotalsByDimension
-        The same sums as the list endpoint's ``group_by=dimension``, for each customer.
-    failures : list of Failure
-        Each dimension of a record in the range that was not billed.
-    days : dict of DayKey to dict of RecordStatus to int
-        Quantities by day (UTC).
-    waiting : dict of str to Waiting
+    overall, by_customer
+        The same sums as the list endpoint's ``group_by=dimension``.
+    waiting
         Pending usage by customer, in the range or not: the hourly job takes all of it.
-    without_time : int
-        Records whose ``create_timestamp`` is not a time; a bounded range excludes them.
+    without_time
+        Number of records whose ``create_timestamp`` is not a time.
     """
 
     time_range: TimeRange = field(default_factory=TimeRange)
-    records: int = 0
+    overall: TotalsByDimension = field(default_factory=TotalsByDimension)
     by_customer: dict[str, TotalsByDimension] = field(default_factory=lambda: defaultdict(TotalsByDimension))
     failures: list[Failure] = field(default_factory=list)
-    days: dict[DayKey, dict[RecordStatus, int]] = field(
-        default_factory=lambda: defaultdict(lambda: dict.fromkeys(RecordStatus, 0))
-    )
+    days: dict[str | None, Days] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Counter)))
     waiting: dict[str, Waiting] = field(default_factory=lambda: defaultdict(Waiting))
     without_time: int = 0
 
@@ -117,22 +100,21 @@ class Report:
 
     def _add(self, item: Item, outcome: Outcome, recorded_at: int | None) -> None:
         customer = item[CUSTOMER_IDENTIFIER]["S"]
-        self.records += 1
+        self.overall.add(outcome)
         self.by_customer[customer].add(outcome)
         failures: dict[str | None, Failure] = {}
         for used in outcome.dimensions:
-            name = used.dimension if isinstance(used.dimension, str) else None
             if recorded_at is not None and type(used.value) is int:
-                self.days[DayKey(name, _day(recorded_at))][used.status] += used.value
+                self.days[used.name][_day(recorded_at)][used.status] += used.value
             if used.status is not RecordStatus.FAILED:
                 continue
-            if earlier := failures.get(name):
-                earlier.quantity = _added(earlier.quantity, used.value)
+            if earlier := failures.get(used.name):
+                earlier.add(used.value)
                 continue
-            failures[name] = Failure(
+            failures[used.name] = Failure(
                 customer=customer,
                 created=item[CREATE_TIMESTAMP]["N"],
-                dimension=name,
+                dimension=used.name,
                 quantity=used.value,
                 reason=used.reason or UNKNOWN,
                 recorded_at=recorded_at,
@@ -142,22 +124,11 @@ class Report:
 
     def totals(self) -> dict[str, list[tuple[str | None, Totals]]]:
         """Return the sums by customer and dimension, sorted; one that is not text is None, and last."""
-        return {
-            customer: sorted(one.by_dimension.items(), key=_none_last)
-            for customer, one in sorted(self.by_customer.items())
-        }
+        return {customer: _sorted(sums) for customer, sums in sorted(self.by_customer.items())}
 
     def by_dimension(self) -> dict[str | None, Totals]:
         """Return the sums of all customers."""
-        added: defaultdict[str | None, Totals] = defaultdict(
-            lambda: {status: Total() for status in RecordStatus}
-        )
-        for one in self.by_customer.values():
-            for dimension, sums in one.by_dimension.items():
-                for status, total in sums.items():
-                    added[dimension][status].records += total.records
-                    added[dimension][status].quantity += total.quantity
-        return dict(sorted(added.items(), key=_none_last))
+        return dict(_sorted(self.overall))
 
 
 def milliseconds(create_timestamp: Decimal) -> int | None:
@@ -171,20 +142,13 @@ def milliseconds(create_timestamp: Decimal) -> int | None:
     return None
 
 
-def _added(first: object, second: object) -> object:
-    """Add quantities; one that is not a whole number stays, because such usage can never be billed."""
-    if type(first) is int:
-        return first + second if type(second) is int else second
-    return first
-
-
 def _named(bound: int, edge: int) -> str:
     return time_of(bound) if edge % MS_OF_A_DAY else _day(bound).isoformat()
 
 
 def _day(recorded_at: int) -> date:
-    return (EPOCH + timedelta(milliseconds=recorded_at)).astimezone(UTC).date()
+    return (EPOCH + timedelta(milliseconds=recorded_at)).date()
 
 
-def _none_last(row: tuple[str | None, Totals]) -> tuple[bool, str]:
-    return row[0] is None, row[0] or ""
+def _sorted(sums: TotalsByDimension) -> list[tuple[str | None, Totals]]:
+    return sorted(sums.by_dimension.items(), key=lambda row: (row[0] is None, row[0] or ""))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from metering_cli.reporting.failures import State, to_resend
-from metering_cli.reporting.files import corrections_rows, table_file, usage_rows
+from metering_cli.reporting.files import corrections_rows, csv_file, usage_rows
 from metering_cli.reporting.findings import by_reason
 from metering_cli.reporting.reasons import REASONS, Remedy, reason_of
 from metering_cli.reporting.wording import NO_NAME, counted, listed, printable
@@ -33,13 +33,7 @@ class FileInUseError(Exception):
 
 
 def check_reasons(not_billed: Collection[str], failures: Sequence[Failure]) -> None:
-    """Refuse reasons that change nothing, such as one with a typing error.
-
-    Raises
-    ------
-    click.UsageError
-        If usage never fails for one of them, or is written anyway.
-    """
+    """Refuse reasons that change nothing, such as one with a typing error."""
     known = {*DOUBTFUL, *(failure.reason for failure in failures)}
     for reason in not_billed:
         if reason_of(reason).remedy is not Remedy.CHECK:
@@ -50,17 +44,15 @@ def check_reasons(not_billed: Collection[str], failures: Sequence[Failure]) -> N
             )
 
 
+def corrections_path(path: Path) -> Path:
+    """Return the file, beside that of what can be sent as it is, of what has to be corrected."""
+    return path.with_name(f"{path.stem}-to-correct{path.suffix}")
+
+
 def files_to_send(
     path: Path, failures: Sequence[Failure], not_billed: Collection[str], dimensions: Collection[str]
 ) -> tuple[dict[Path, bytes], list[str]]:
-    """Return the files to write, and messages.
-
-    Parameters
-    ----------
-    path : Path
-        File of what can be sent as it is; what has to be corrected goes beside it.
-    not_billed, dimensions
-        As for :func:`to_resend`.
+    """Return the files to write, and messages; parameters as for :func:`to_resend`.
 
     Raises
     ------
@@ -70,9 +62,9 @@ def files_to_send(
     resend = to_resend(failures, not_billed, dimensions)
     files: dict[Path, bytes] = {}
     messages: list[str] = []
-    corrections = path.with_name(f"{path.stem}-to-correct{path.suffix}")
+    corrections = corrections_path(path)
     if resend.send:
-        files[path] = table_file(path, usage_rows(resend.send))
+        files[path] = csv_file(usage_rows(resend.send))
         messages.append(
             f"{counted(len(resend.send), 'line')} to send again. Each is stored once, however often it is"
             f" sent: metering import {shlex.quote(str(path))}"
@@ -80,7 +72,7 @@ def files_to_send(
     else:
         messages.append(f"Nothing can be sent again as it is; {path.name} was not written.")
     if resend.correct:
-        files[corrections] = table_file(corrections, corrections_rows(resend.correct))
+        files[corrections] = csv_file(corrections_rows(resend.correct))
         messages.append(
             f"{counted(len(resend.correct), 'line')} to correct first, then: metering import"
             f" {shlex.quote(str(corrections))}"

@@ -46,7 +46,8 @@ def tables(report: Report, findings: Findings, subtitle: str) -> str:
         console.print(f"… and {len(rows) - _MAX_ROWS:,} further rows: --totals FILE writes all of them.")
     if report.failures:
         console.print(_failures(report))
-    return console.end_capture()
+    # Windows redirects standard output in a code page that lacks most characters.
+    return console.end_capture().encode(console.encoding, "backslashreplace").decode(console.encoding)
 
 
 def _table(title: str, *columns: str) -> Table:

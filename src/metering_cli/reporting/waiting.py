@@ -25,19 +25,13 @@ _LICENSE_ARN = re.compile(r"arn:[a-z-]+:license-manager::(\d{12}):license/.*")
 
 @dataclass
 class Waiting:
-    """One customer's pending usage.
-
-    Attributes
-    ----------
-    oldest : int or None
-        Time of the oldest record, in ms since 1970; None if no record has a time.
-    sums : dict of str to int
-        Quantity by dimension.
-    """
+    """One customer's pending usage."""
 
     records: int = 0
     oldest: int | None = None
+    """Time of the oldest record, in ms since 1970; None if no record has a time."""
     sums: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Quantity by dimension."""
 
     def add(self, outcome: Outcome, recorded_at: int | None) -> None:
         """Add one record."""
@@ -45,8 +39,7 @@ class Waiting:
         if recorded_at is not None:
             self.oldest = recorded_at if self.oldest is None else min(self.oldest, recorded_at)
         for used in outcome.dimensions:
-            name = used.dimension if isinstance(used.dimension, str) else NO_NAME
-            self.sums[name] += used.value if type(used.value) is int else 0
+            self.sums[used.name or NO_NAME] += used.value if type(used.value) is int else 0
 
     def age(self, now: datetime) -> timedelta:
         """Return how long the oldest record has waited."""

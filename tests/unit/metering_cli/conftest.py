@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ class Outcome:
         self.stdout = result.stdout
         self.stderr = result.stderr
 
-    @property
+    @cached_property
     def summary(self) -> dict[str, Any]:
         # Functions that are called in this process may have logged.
         summary: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])

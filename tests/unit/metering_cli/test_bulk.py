@@ -2,19 +2,23 @@
 
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 
 import pytest
 
 from metering_cli.importing import bulk
-from metering_cli.importing.bulk import MAX_BYTES, beyond_an_hour, divide
+from metering_cli.importing.bulk import MAX_BYTES, Request, beyond_an_hour, divide
 from metering_cli.importing.usage_file import Line
-from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
-from metering_handlers.contract.requests import BulkUsage, broken_rules
+from metering_handlers.contract.limits import MAX_QUANTITY
+from metering_handlers.contract.requests import BulkUsage, Entry, broken_rules
 
 
 def lines(*usage: tuple[str, str, int]) -> list[Line]:
     return [Line("usage.csv", number, *used, f"id-{number}") for number, used in enumerate(usage, start=2)]
+
+
+def entries_of(request: Request) -> list[Entry]:
+    return BulkUsage.model_validate_json(request.body).buyers
 
 
 def test_a_customers_lines_are_in_one_request() -> None:
@@ -59,31 +63,14 @@ def test_every_line_is_sent_once_in_requests_that_the_api_takes(
 
     assert Counter(line for request in requests for line in request.lines) == Counter(usage)
     for request in requests:
-        entries = BulkUsage.model_validate_json(request.body).buyers
+        entries = entries_of(request)
         assert [entry.transaction_id for entry in entries] == [line.transaction_id for line in request.lines]
         assert len(entries) <= 40
         assert not [*broken_rules(entries, "{index}")]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_what_is_not_beyond_an_hour_is_what_one_call_takes(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    usage = lines(
-        *(
-            (f"c{chance.randrange(3)}", f"d{chance.randrange(30)}", chance.randrange(MAX_QUANTITY // 2))
-            for _ in range(200)
-        )
-    )
-
     refused = {problem.line for problem in beyond_an_hour(usage)}
-
-    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for line in usage:
-        if line.number not in refused:
-            sums[line.customer][line.dimension] += line.quantity
+    hour = divide(line for line in usage if line.number not in refused)
     assert refused
-    assert all(len(customer) <= MAX_DIMENSIONS for customer in sums.values())
-    assert all(quantity <= MAX_QUANTITY for customer in sums.values() for quantity in customer.values())
+    assert not [*broken_rules([entry for one in hour for entry in entries_of(one)], "{index}")]
 
 
 def test_each_line_beyond_an_hour_is_named_with_what_to_do() -> None:

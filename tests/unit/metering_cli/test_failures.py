@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metering_cli.reporting.command import report_command
-from metering_cli.reporting.failures import Failure, State, set_states, to_resend
+from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN, Failure, State, set_states, to_resend
 from metering_cli.reporting.reasons import REASONS, Remedy, reason_of
 from metering_cli.reporting.send_again import DOUBTFUL, FileInUseError, files_to_send
 from metering_cli.usage_format import HEADER
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from tests.unit.conftest import StoredItems
-    from tests.unit.metering_cli.metering_items import Item
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-REMEMBERED = timedelta(days=90)
 MS_OF_A_DAY = 86_400_000
 LICENSE_ARN = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
 TABLES = (
@@ -72,39 +70,33 @@ def test_the_id_to_send_again_never_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("days_ago", "expires_in_s", "quantity", "state"),
+    ("days_ago", "has_row", "quantity", "state"),
     [
-        (1, None, 1, State.OPEN),
-        (1, 0, 1, State.SENT_AGAIN),
-        (1, -1, 1, State.OPEN),
-        (89.9, None, 1, State.OPEN),
-        (90.1, None, 1, State.TOO_OLD),
-        (90.1, 60, 1, State.SENT_AGAIN),
-        (90.1, -1, 1, State.TOO_OLD),
-        (-1, None, 1, State.TOO_OLD),
-        (-0.01, None, 1, State.OPEN),
-        (1, None, 0, State.NOTHING),
+        (1, False, 1, State.OPEN),
+        (1, True, 1, State.SENT_AGAIN),
+        (1, None, 1, State.UNKNOWN),
+        (34.9, False, 1, State.OPEN),
+        (35.1, False, 1, State.TOO_OLD),
+        (35.1, True, 1, State.SENT_AGAIN),
+        (35.1, None, 1, State.TOO_OLD),
+        (-1, False, 1, State.TOO_OLD),
+        (-0.01, False, 1, State.OPEN),
+        (None, False, 1, State.TOO_OLD),
+        (1, False, 0, State.NOTHING),
     ],
 )
 def test_the_state_follows_from_the_row_and_the_age(
-    days_ago: float, expires_in_s: int | None, quantity: int, state: State
+    days_ago: float | None, has_row: bool | None, quantity: int, state: State
 ) -> None:
-    one = failure(quantity=quantity, days_ago=days_ago)
-    rows: dict[str, Item] = {}
-    if expires_in_s is not None:
-        rows[one.row_id] = {"expires_at": {"N": str(int(NOW.timestamp()) + expires_in_s)}}
+    """None: a record without a time, and a table that cannot be read."""
+    one = failure(quantity=quantity, days_ago=days_ago or 0)
+    if days_ago is None:
+        one.recorded_at = None
+    rows = {True: {one.row_id}, False: {"other"}, None: None}[has_row]
 
-    set_states([one], rows, REMEMBERED, NOW)
+    set_states([one], rows, FEWEST_DAYS_KNOWN, NOW)
 
     assert one.state is state
-
-
-def test_without_rows_or_time_nothing_is_called_open_or_sent_again() -> None:
-    recent, old, timeless = failure(), failure(days_ago=91), Failure("a", "-5", "m", 1, "Unprocessed", None)
-
-    set_states([recent, old, timeless], None, REMEMBERED, NOW)
-
-    assert [one.state for one in (recent, old, timeless)] == [State.UNKNOWN, State.TOO_OLD, State.TOO_OLD]
 
 
 # --- what can be sent ---

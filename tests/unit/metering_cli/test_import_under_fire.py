@@ -112,7 +112,7 @@ def test_two_importers_that_die_anywhere_store_each_line_once(
 
 def test_a_program_killed_at_any_request_stores_each_line_once(importer: Command) -> None:
     chance = random.Random(KILLS)  # noqa: S311 - no secret
-    lines = [(f"customer-{number % 999}", "seats", number % 7) for number in range(12_000)]
+    lines = [(f"customer-{number % 999}", "seats", number % 7) for number in range(6_000)]
     running: list[subprocess.Popen[str]] = []
 
     def kill() -> None:

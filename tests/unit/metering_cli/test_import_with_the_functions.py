@@ -38,24 +38,19 @@ def importer(dynamodb: "DynamoDBClient", tmp_path: Path) -> Iterator[Importer]: 
 
 
 def test_usage_is_stored_once_and_added_up(importer: Importer, stored: "StoredItems") -> None:
-    lines = ["one,seats,1", "one,seats,1", "two,seats,2", "one,storage,3"]
+    lines = ["one,seats,1,a", "one,seats,1,b", "two,seats,2,a", "one,storage,3,c"]
+    header = HEADER.strip() + ",transaction_id\n"
 
-    first = importer.run(importer.csv(*lines))
-    month = importer.run(importer.csv(*lines[::-1], "one,seats,1"))
+    first = importer.run(importer.csv(*lines, header=header), name="")
+    month = importer.run(importer.csv(*lines[::-1], "one,seats,1,d", header=header), name="")
+    differing = importer.run(importer.csv("one,seats,2,a", header=header), name="")
 
     assert (first.exit_code, month.exit_code) == (0, 0), first.stderr
     assert (month.summary["lines_known"], month.summary["lines_written"]) == (4, 1)
+    assert (differing.exit_code, differing.places) == (1, [(2, "transaction_id")])
+    assert "'a' is stored with other usage" in differing.stderr
     usage = [("one", {"seats": 2, "storage": 3}), ("one", {"seats": 1}), ("two", {"seats": 2})]
     assert stored.usage() == usage
-
-
-def test_a_known_id_with_other_usage_is_named(importer: Importer) -> None:
-    header = HEADER.strip() + ",transaction_id\n"
-    importer.run(importer.csv("one,seats,1,a", header=header), name="")
-
-    outcome = importer.run(importer.csv("one,seats,2,a", header=header), name="")
-
-    assert (outcome.exit_code, outcome.places) == (1, [(2, "transaction_id")])
 
 
 def test_what_the_function_refuses_is_named_before_anything_is_written(

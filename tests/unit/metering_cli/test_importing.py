@@ -1,7 +1,5 @@
 """The command: what it sends, prints and ends with."""
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -25,27 +23,27 @@ def test_every_line_is_checked_then_stored_as_an_entry(importer: Importer) -> No
     outcome = importer.run(path)
 
     assert outcome.exit_code == 0
-    assert {name: value for name, value in outcome.summary.items() if name != "largest_lines"} == {
+    [file] = outcome.summary.pop("files")
+    assert [line["number"] for line in outcome.summary.pop("largest_lines")] == [4, 3, 2, 5]
+    assert outcome.summary == {
         "import_id": "2026-11",
         "status": "imported",
+        "error": None,
+        "problems": [],
         "lines": 4,
         "customers": 2,
         "dimensions": {"seats": 4, "storage": 3},
-        "files": [
-            {
-                "file": str(path),
-                "lines": 4,
-                "quantity": 7,
-                "known_lines": 0,
-                "known_quantity": 0,
-                "ignored_columns": [],
-            }
-        ],
         "lines_known": 0,
         "lines_written": 4,
         "lines_found_stored": 0,
-        "problems": [],
-        "error": None,
+    }
+    assert file == {
+        "file": str(path),
+        "lines": 4,
+        "quantity": 7,
+        "ignored_columns": [],
+        "known_lines": 0,
+        "known_quantity": 0,
     }
     assert importer.api.usage() == FOUR_STORED
     assert [request.path for request in importer.api.received] == [
@@ -92,29 +90,12 @@ def test_the_lines_of_two_files_count_together(importer: Importer) -> None:
     assert importer.run(first, first).exit_code == 2
 
 
-def test_standard_input_is_a_file(importer: Importer) -> None:
-    outcome = importer.run("-", stdin=(HEADER + "one,seats,1\n").encode())
+def test_standard_input_and_its_own_ids_are_sent_as_they_are(importer: Importer) -> None:
+    outcome = importer.run("-", name="", stdin=(WITH_IDS + "one,seats,1,a\ntwo,seats,1,a\n").encode())
 
     assert outcome.exit_code == 0
     assert outcome.summary["files"][0]["file"] == "standard input"
-    assert importer.api.usage() == [("one", "seats", 1)]
-
-
-def test_ids_of_the_file_are_sent_as_they_are(importer: Importer) -> None:
-    outcome = importer.run(importer.csv("one,seats,1,a", "two,seats,1,a", header=WITH_IDS), name="")
-
-    assert outcome.exit_code == 0
     assert [*importer.api.stored] == [("one", "a"), ("two", "a")]
-
-
-def test_a_known_id_with_other_usage_is_a_problem(importer: Importer) -> None:
-    importer.run(importer.csv("one,seats,1,a", header=WITH_IDS), name="")
-
-    outcome = importer.run(importer.csv("two,seats,1,a", "one,seats,2,a", header=WITH_IDS), name="")
-
-    assert (outcome.exit_code, outcome.places) == (1, [(3, "transaction_id")])
-    assert "'a' is stored with other usage" in outcome.stderr
-    assert importer.api.usage() == [("one", "seats", 1)]
 
 
 def test_an_id_that_is_stored_meanwhile_with_other_usage_is_named(importer: Importer) -> None:
@@ -203,6 +184,19 @@ def test_a_rule_that_changes_after_the_check_ends_the_import(importer: Importer)
     assert "Not all usage is in the table. Run the same command again" in outcome.stderr
 
 
+def test_a_file_that_changes_while_it_is_checked_is_not_imported(importer: Importer) -> None:
+    """A file that is still being written may end within a quantity."""
+    path = importer.csv("one,seats,1")
+    checked = Answer(200, {"dry_run": True, "records": 1, "duplicates": []})
+    importer.api.checks.append(StoreBut(checked, lambda: importer.csv("one,seats,100")))
+
+    outcome = importer.run(path)
+
+    assert (outcome.exit_code, importer.api.inserts) == (3, [])
+    assert f"{path} was changed" in outcome.stderr
+    assert "Nothing was written." in outcome.stderr
+
+
 @contextmanager
 def program(path: Path, url: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(  # noqa: S603 - this very program
@@ -237,24 +231,3 @@ def test_an_interruption_says_what_to_do(importer: Importer) -> None:
     assert "Interrupted. Not all usage is in the table. Run the same command again" in told
     assert importer.run(path).summary["lines_known"] == 2_000
     assert len(importer.api.usage()) == 5_000
-
-
-def test_a_terminal_shows_how_far_it_is(importer: Importer) -> None:
-    path = importer.csv(*MANY)
-    ours, theirs = pty.openpty()
-    with program(path, importer.api.url, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        # Linux reports the end of a terminal as an error.
-        try:
-            while read := os.read(ours, 1_024):
-                shown += read
-        except OSError:
-            pass
-        finally:
-            os.close(ours)
-        said, _ = process.communicate(timeout=PROGRAM_SECONDS)
-
-    for expected in (b"Checking", b"Sending", b"2000/5000", b"5000/5000"):
-        assert expected in shown
-    assert said.endswith("Stored now: 5,000 lines.\n")

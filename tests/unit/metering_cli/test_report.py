@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from annotated_types import Ge
 from botocore.config import Config
 from click.testing import CliRunner, Result
 
 from infra.config import Config as AppConfig
 from metering_cli.reporting import command, options
+from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN
 from metering_cli.reporting.report import Report, milliseconds
 from metering_handlers.contract.limits import MAX_QUANTITY
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from tests.unit.conftest import StoredItems
 
     Run = Callable[..., Result]
+    Answer = tuple[int, dict[str, str], str]
+    """Status, headers and body."""
 
 DAY = 1795392000000
 """2026-11-23T00:00:00Z."""
@@ -55,36 +59,30 @@ def run(dynamodb: DynamoDBClient) -> Run:  # noqa: ARG001 - the command needs th
 
 @pytest.fixture
 def every_outcome(stored: StoredItems) -> None:
-    stored.put(**billed("a", DAY, m=10, n=20))
-    stored.put(**answered("a", DAY + 1, {"n": "CustomerNotSubscribed"}, m=1, n=2))
-    stored.put(**answered("a", DAY + 2, {"n": "Unprocessed"}, m=3, n=4))
-    stored.put(**answered("b", DAY + 3, {"m": "DuplicateRecord"}, m=5))
-    stored.put(**failed_with(EXCEPTION, LICENSE_ARN, DAY + 4, m=6, n=7))
-    stored.put(**failed_with("TimeoutError", LICENSE_ARN, DAY + 5, m=8))
-    stored.put(**pending("b", DAY + 6, m=9))
+    yesterday = now_ms() - MS_OF_A_DAY
+    stored.put(**billed("a", yesterday, m=10, n=20))
+    stored.put(**answered("a", yesterday + 1, {"n": "CustomerNotSubscribed"}, m=1, n=2))
+    stored.put(**answered("a", yesterday + 2, {"n": "Unprocessed"}, m=3, n=4))
+    stored.put(**answered("b", yesterday + 3, {"m": "DuplicateRecord"}, m=5))
+    stored.put(**failed_with(EXCEPTION, LICENSE_ARN, yesterday + 4, m=6, n=7))
+    stored.put(**failed_with("TimeoutError", LICENSE_ARN, yesterday + 5, m=8))
+    stored.put(**pending("b", yesterday + 6, m=9))
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def sums(quantity: int, records: int) -> dict[str, int]:
-    return {"quantity": quantity, "records": records}
+NONE = (0, 0)
 
 
-def total(
-    customer: str,
-    dimension: str,
-    billed: tuple[int, int] = (0, 0),
-    waiting: tuple[int, int] = (0, 0),
-    not_billed: tuple[int, int] = (0, 0),
-) -> dict[str, object]:
+def totals_of(result: Result) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """Return (quantity, records) of what is billed, pending and not billed, by customer and dimension."""
     return {
-        "customer": customer,
-        "dimension": dimension,
-        "billed": sums(*billed),
-        "pending": sums(*waiting),
-        "not_billed": sums(*not_billed),
+        (one["customer"], one["dimension"]): [
+            (one[word]["quantity"], one[word]["records"]) for word in ("billed", "pending", "not_billed")
+        ]
+        for one in printed(result)["totals"]
     }
 
 
@@ -97,16 +95,16 @@ def printed(result: Result) -> dict[str, Any]:
 def test_each_dimension_is_added_up_by_its_outcome(run: Run) -> None:
     result = run("--json")
 
-    report = printed(result)
-    assert report["totals"] == [
-        total("a", "m", billed=(14, 3)),
-        total("a", "n", billed=(20, 1), not_billed=(6, 2)),
-        total(LICENSE_ARN, "m", not_billed=(14, 2)),
-        total(LICENSE_ARN, "n", not_billed=(7, 1)),
-        total("b", "m", waiting=(9, 1), not_billed=(5, 1)),
-    ]
+    assert totals_of(result) == {
+        ("a", "m"): [(14, 3), NONE, NONE],
+        ("a", "n"): [(20, 1), NONE, (6, 2)],
+        (LICENSE_ARN, "m"): [NONE, NONE, (14, 2)],
+        (LICENSE_ARN, "n"): [NONE, NONE, (7, 1)],
+        ("b", "m"): [NONE, (9, 1), (5, 1)],
+    }
     failures = [
-        (one["customer"], one["dimension"], one["quantity"], one["reason"]) for one in report["failures"]
+        (one["customer"], one["dimension"], one["quantity"], one["reason"])
+        for one in printed(result)["failures"]
     ]
     assert sorted(failures) == [
         ("a", "n", 2, "CustomerNotSubscribed"),
@@ -116,18 +114,18 @@ def test_each_dimension_is_added_up_by_its_outcome(run: Run) -> None:
         (LICENSE_ARN, "n", 7, EXCEPTION),
         ("b", "m", 5, "DuplicateRecord"),
     ]
-    assert {one["state"] for one in report["failures"]} == {"open"}
+    assert {one["state"] for one in printed(result)["failures"]} == {"open"}
     assert result.exit_code == 1
     assert "Not billed and open: 6 failures of 3 customers (CustomerNotSubscribed 1, " in result.stderr
 
 
 @pytest.mark.usefixtures("every_outcome")
 def test_one_customers_report_is_its_part_of_the_whole(run: Run) -> None:
-    whole = printed(run("--json"))["totals"]
+    whole = totals_of(run("--json"))
 
-    for customer in ("a", "b", LICENSE_ARN):
-        part = printed(run("--json", "--customer", customer))["totals"]
-        assert part == [one for one in whole if one["customer"] == customer]
+    part = totals_of(run("--json", "--customer", LICENSE_ARN))
+
+    assert part == {key: whole[key] for key in whole if key[0] == LICENSE_ARN}
 
 
 def test_records_made_by_hand_are_added_up_as_far_as_possible(run: Run, stored: StoredItems) -> None:
@@ -140,7 +138,7 @@ def test_records_made_by_hand_are_added_up_as_far_as_possible(run: Run, stored: 
 
     result = run("--json", "--overdue", "99999d")
 
-    assert printed(result)["totals"] == [total("a", "m", waiting=(0, 2))]
+    assert totals_of(result) == {("a", "m"): [NONE, (0, 2), NONE]}
     assert result.exit_code == 0
 
 
@@ -179,11 +177,13 @@ def test_an_empty_table_has_nothing_open(run: Run) -> None:
 def test_a_range_includes_both_ends_and_a_date_its_day(
     run: Run, stored: StoredItems, arguments: list[str], quantity: int
 ) -> None:
-    for number, created in enumerate((DAY - 1, DAY, DAY + MS_OF_A_DAY - 1, DAY + MS_OF_A_DAY)):
+    """Others have written seconds and nanoseconds."""
+    for number, created in enumerate(
+        (DAY - 1, DAY // 1000, DAY + MS_OF_A_DAY - 1, (DAY + MS_OF_A_DAY) * 10**6)
+    ):
         stored.put(**billed("a", created, m=10**number))
 
-    totals = printed(run("--json", *arguments))["totals"]
-    assert sum(one["billed"]["quantity"] for one in totals) == quantity
+    assert sum(billed[0] for billed, *_ in totals_of(run("--json", *arguments)).values()) == quantity
 
 
 @pytest.mark.parametrize("word", [["--day", "yesterday"], ["--from", "yesterday", "--to", "yesterday"]])
@@ -193,7 +193,7 @@ def test_yesterday_is_the_day_before_today_in_utc(run: Run, stored: StoredItems,
         at = int((today + timedelta(hours=hours)).timestamp()) * 1000
         stored.put(**billed("a", at, m=10**number))
 
-    assert printed(run("--json", *word))["totals"] == [total("a", "m", billed=(11, 2))]
+    assert totals_of(run("--json", *word)) == {("a", "m"): [(11, 2), NONE, NONE]}
 
 
 @pytest.mark.parametrize(
@@ -206,11 +206,16 @@ def test_yesterday_is_the_day_before_today_in_utc(run: Run, stored: StoredItems,
         (["--from", "soon"], "ISO 8601"),
         (["--day", "23.11.2026"], "a day such as 2026-11-23"),
         (["--month", "November"], "a month such as 2026-11"),
+        (["--month", "2026-11-23"], "a month such as 2026-11"),
+        (["--month", "9999-12"], "after 5000"),
+        (["--to", str(2**53 - 1)], "after 5000"),
+        (["--day", ""], "a day such as 2026-11-23"),
         (["--from", "2026-11-23", "--to", "2026-11-22"], "--to is before --from"),
         (["--day", "2026-11-23", "--month", "2026-11"], "Use either"),
         (["--day", "2026-11-23T10:00"], "a day such as 2026-11-23"),
         (["--overdue", "3"], "such as 90m"),
-        (["--totals", "f.csv", "--failures", "f.csv"], "Two options name the same file"),
+        (["--totals", "f.csv", "--failures", "../metering_cli/f.csv"], "Two options name the same file"),
+        (["--totals", "f-to-correct.csv", "--send-again", "f.csv"], "Two options name the same file"),
         (["--customer", ""], "--customer is empty"),
         (["--reason", "DuplicateRecord"], "--reason goes with --send-again"),
         (["--send-again", "f.csv", "--reason", "Unprocessed"], "is written without --reason"),
@@ -219,18 +224,15 @@ def test_yesterday_is_the_day_before_today_in_utc(run: Run, stored: StoredItems,
         (["--failures", "failures.txt"], "must end with .csv or .xlsx"),
     ],
 )
-def test_a_wrong_command_line_is_exit_code_2(run: Run, arguments: list[str], said: str) -> None:
+def test_a_wrong_command_line_is_exit_code_2(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
+
     result = run(*arguments)
 
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
-
-
-def test_times_in_seconds_and_nanoseconds_are_found_in_the_range(run: Run, stored: StoredItems) -> None:
-    for created in (DAY, DAY // 1000, DAY * 1000, DAY * 10**6):
-        stored.put(**billed("a", created, m=1))
-
-    assert printed(run("--json", "--day", "2026-11-23"))["totals"] == [total("a", "m", billed=(4, 4))]
 
 
 @pytest.mark.parametrize(
@@ -246,9 +248,9 @@ def test_a_record_of_no_time_is_left_out_of_a_range(run: Run, stored: StoredItem
 
     result = run("--json", "--day", "2026-11-23")
 
-    assert printed(result)["totals"] == []
+    assert totals_of(result) == {}
     assert "The create_timestamp of 1 record is not a time" in result.stderr
-    assert printed(run("--json"))["totals"] == [total("a", "m", billed=(1, 1))]
+    assert totals_of(run("--json")) == {("a", "m"): [(1, 1), NONE, NONE]}
 
 
 # --- pending usage at risk ---
@@ -372,8 +374,25 @@ def test_the_idempotency_table_is_the_one_of_the_stack(
 
 
 def test_the_defaults_are_those_of_the_app() -> None:
-    for name in ("stack_name", "transaction_id_days", "dimensions"):
+    for name in ("stack_name", "dimensions"):
         assert options._Params.model_fields[name].default == AppConfig.model_fields[name].default
+    assert Ge(FEWEST_DAYS_KNOWN) in AppConfig.model_fields["transaction_id_days"].metadata
+
+
+def test_a_larger_transaction_id_days_of_today_makes_no_older_failure_open(
+    run: Run, stored: StoredItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been sent again while the API knew ids for 35 days, and the row be gone."""
+    monkeypatch.chdir(tmp_path)
+    Path("cdk.context.json").write_text('{"params": {"transaction_id_days": 400}}')
+    stored.put(**failed_with("Unprocessed", "a", now_ms() - 36 * MS_OF_A_DAY, m=1))
+
+    default = run("--json", "--send-again", "failed.csv")
+    told = run("--json", "--days-known", "90")
+
+    assert [printed(one)["failures"][0]["state"] for one in (default, told)] == ["too old to tell", "open"]
+    assert (default.exit_code, told.exit_code) == (0, 1)
+    assert not Path("failed.csv").exists()
 
 
 @pytest.mark.usefixtures("every_outcome")
@@ -389,20 +408,6 @@ def test_without_the_idempotency_table_the_state_is_unknown(table: str | None, t
     assert "Whether failed usage was sent again is unknown" in result.stderr
     assert {one["state"] for one in printed(result)["failures"]} == {"unknown"}
     assert path.exists()
-
-
-def test_interrupted_there_is_no_report_and_no_file(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Report, "add", interrupt)
-
-    result = run("--json", "--html", str(tmp_path / "report.html"), "--totals", str(tmp_path / "report.csv"))
-
-    assert (result.exit_code, result.stdout) == (130, "")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_the_program_though_dynamodb_is_silent(tmp_path: Path) -> None:
@@ -449,113 +454,72 @@ def test_without_one_file_there_is_no_other_file(run: Run, tmp_path: Path) -> No
 
 @pytest.fixture
 def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A server in DynamoDB's place, which answers with the status, headers and body of the dict."""
-    answer: dict[str, Any] = {}
+    """A server in DynamoDB's place, which gives the ``answer``."""
+    known: dict[str, Any] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.send_response(answer["status"])
-            for name, value in answer.get("headers", {}).items():
+            status, headers, body = known["answer"]
+            self.send_response(status)
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer["body"].encode())
+            self.wfile.write(body.encode())
 
         def log_message(self, *_: object) -> None: ...
 
     monkeypatch.setattr(command, "_CLIENT_CONFIG", Config(retries={"total_max_attempts": 1}))
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{server.server_port}")
-        answer["port"] = server.server_port
-        yield answer
+        known["port"] = server.server_port
+        yield known
         server.shutdown()
 
 
 EXPIRED = '{"__type": "com.amazon.coral.service#ExpiredTokenException", "message": "The token is expired."}'
+DENIED = '{"__type": "com.amazon.coral.service#AccessDeniedException", "message": "Not authorized to Scan"}'
+HTML = {"Content-Type": "text/html"}
+PLACE = ("--table", "t12", "--region", "us-east-1")
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body", "said"),
+    ("scheme", "answer", "said"),
     [
-        (
-            200,
-            {"Content-Type": "text/html"},
-            "<html>Log in to the network</html>",
-            "What answers is not DynamoDB",
-        ),
-        (302, {"Location": "http://127.0.0.1:1/login"}, "", "302"),
-        (400, {}, EXPIRED, "The token is expired."),
-        (502, {"Content-Type": "text/html"}, "<html>Bad gateway</html>", "502"),
+        ("http", (200, HTML, "<html>Log in</html>"), "What answers is not DynamoDB"),
+        ("http", (302, {"Location": "http://127.0.0.1:1/login"}, ""), "302"),
+        ("http", (400, {}, EXPIRED), "The token is expired."),
+        ("http", (400, {}, DENIED), "Not authorized to Scan"),
+        ("http", (502, HTML, "<html>Bad gateway</html>"), "502"),
+        ("https", (200, {}, ""), "SSL"),
     ],
 )
 def test_an_answer_of_no_use_is_a_sentence_and_exit_code_3(
-    stranger: dict[str, Any], status: int, headers: dict[str, str], body: str, said: str
+    stranger: dict[str, Any], monkeypatch: pytest.MonkeyPatch, scheme: str, answer: Answer, said: str
 ) -> None:
-    stranger |= {"status": status, "headers": headers, "body": body}
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"{scheme}://127.0.0.1:{stranger['port']}")
+    stranger["answer"] = answer
 
-    result = CliRunner().invoke(command.report_command, ["--table", "t12", "--region", "us-east-1"])
+    result = CliRunner().invoke(command.report_command, PLACE)
 
     assert result.exit_code == 3
     assert said in result.stderr
     assert "There is no report." in result.stderr
 
 
-def test_a_server_without_tls_is_a_sentence_and_exit_code_3(
-    stranger: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"https://127.0.0.1:{stranger['port']}")
-
-    result = CliRunner().invoke(command.report_command, ["--table", "t12", "--region", "us-east-1"])
-
-    assert result.exit_code == 3
-    assert "SSL" in result.stderr
-
-
 @pytest.mark.parametrize(
-    ("variables", "exit_code", "said"),
-    [
-        ({"AWS_ENDPOINT_URL_DYNAMODB": "htp:/dynamodb"}, 2, "Invalid endpoint"),
-        ({"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1"}, 3, "Could not connect"),
-        ({"HTTPS_PROXY": "http://127.0.0.1:1"}, 3, "proxy"),
-        ({"AWS_CA_BUNDLE": "/no-such-bundle.pem"}, 2, "/no-such-bundle.pem"),
-        ({"AWS_PROFILE": "no-such-profile"}, 2, "no-such-profile"),
-        ({"credential_process": "/no-such-program"}, 2, "no-such-program"),
-        ({"credential_process": "/bin/echo secret"}, 2, "settings cannot be used"),
-        ({"credential_process": "/bin/false"}, 2, "settings cannot be used"),
-    ],
+    ("first", "then", "exit_code"),
+    [("no-such", "", 2), ("echo secret", "", 2), ("cat valid", "echo secret", 3), ("cat valid", "exit 1", 3)],
 )
-def test_settings_of_no_use_are_a_sentence_and_no_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], exit_code: int, said: str
+def test_credentials_of_no_use_are_a_sentence_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, then: str, exit_code: int
 ) -> None:
-    monkeypatch.setattr(command, "_CLIENT_CONFIG", Config(retries={"total_max_attempts": 1}))
-    if process := variables.pop("credential_process", None):
-        (tmp_path / "config").write_text(f"[default]\ncredential_process = {process}\n")
-        variables["AWS_CONFIG_FILE"] = str(tmp_path / "config")
-        variables["AWS_SHARED_CREDENTIALS_FILE"] = str(tmp_path / "none")
-        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-    result = CliRunner().invoke(command.report_command, ["--table", "t12", "--region", "us-east-1"])
-
-    assert result.exit_code == exit_code
-    assert isinstance(result.exception, SystemExit)
-    assert said in result.stderr
-    assert "secret" not in result.stderr
-
-
-@pytest.mark.parametrize("second_time", ["echo secret", "exit 1"])
-def test_credentials_that_are_not_refreshed_are_exit_code_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_time: str
-) -> None:
-    """Those that expire within minutes are refreshed before the first call."""
+    """Valid ones expire within minutes, and are refreshed before the first call."""
     expires = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
-    first = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "secret", "Expiration": expires}
+    valid = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "secret", "Expiration": expires}
+    (tmp_path / "valid").write_text(json.dumps(valid))
     process = tmp_path / "process"
     process.write_text(
-        f"#!/bin/sh\nif [ -e {tmp_path}/once ]; then {second_time}; exit; fi\n"
-        f"touch {tmp_path}/once\necho '{json.dumps(first)}'\n"
+        f"#!/bin/sh\ncd {tmp_path}; if [ -e once ]; then {then or first}; else touch once; {first}; fi"
     )
     process.chmod(0o700)
     (tmp_path / "config").write_text(f"[default]\ncredential_process = {process}\n")
@@ -564,8 +528,30 @@ def test_credentials_that_are_not_refreshed_are_exit_code_3(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    result = CliRunner().invoke(command.report_command, ["--table", "t12", "--region", "us-east-1"])
+    result = CliRunner().invoke(command.report_command, PLACE)
 
-    assert result.exit_code == 3
-    assert "There is no report." in result.stderr
+    assert result.exit_code == exit_code
+    assert ("settings cannot be used" if exit_code == 2 else "There is no report.") in result.stderr
     assert "secret" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "exit_code", "said"),
+    [
+        ("AWS_ENDPOINT_URL_DYNAMODB", "htp:/dynamodb", 2, "Invalid endpoint"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1", 3, "Could not connect"),
+        ("HTTPS_PROXY", "http://127.0.0.1:1", 3, "proxy"),
+        ("AWS_CA_BUNDLE", "/no-such-bundle.pem", 2, "/no-such-bundle.pem"),
+        ("AWS_PROFILE", "no-such-profile", 2, "no-such-profile"),
+    ],
+)
+def test_settings_of_no_use_are_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, exit_code: int, said: str
+) -> None:
+    monkeypatch.setattr(command, "_CLIENT_CONFIG", Config(retries={"total_max_attempts": 1}))
+    monkeypatch.setenv(name, value)
+
+    result = CliRunner().invoke(command.report_command, PLACE)
+
+    assert result.exit_code == exit_code
+    assert said in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ SCRIPT = "<script>alert('x')</script>"
 def report_of(items: Iterable[Item]) -> tuple[Report, Findings]:
     report = Report()
     report.add(items)
-    set_states(report.failures, {}, timedelta(days=90), NOW)
+    set_states(report.failures, set(), 35, NOW)
     return report, Findings.of(report, NOW, timedelta(hours=3))
 
 
@@ -86,6 +87,10 @@ def test_failed_usage_is_data_with_ids_as_text(tmp_path: Path) -> None:
     # No formula, and nothing that a workbook cannot hold.
     assert second[0] == r"=A1\x1b"
     assert openpyxl.load_workbook(book).worksheets[0]["A3"].data_type == "s"
+    in_text = list(
+        csv.reader(table_file(tmp_path / "f.csv", failures_rows(report.failures)).decode().split("\n"))
+    )
+    assert in_text[2][:3] == ["'=A1\x1b", "m", "7"]
     # metering import must refuse this file: it has what may have been billed, or sent again.
     assert not set(HEADER) & set(header)
 
@@ -107,6 +112,15 @@ def test_names_cannot_steer_the_terminal() -> None:
 
     assert "\x1b" not in text
     assert text.count(r"[red]\x1b]0;title\x07") >= 6
+
+
+def test_names_outside_the_code_page_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows redirects standard output in a code page."""
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
+
+    text = tables(*report_of([billed("c", DAY, 利用=1)]), "subtitle")
+
+    assert rb"\u5229\u7528" in text.encode("cp1252")
 
 
 def test_the_page_escapes_names_and_loads_nothing() -> None:

@@ -95,11 +95,14 @@ def test_every_format_of_a_spreadsheet_gives_the_same_lines(content: str | bytes
         (TWO.replace("seats", "plätze").encode("cp1252"), 2, "is not UTF-8 text"),
         (TWO.encode("utf-16-le"), None, "UTF-16 without a byte order mark"),
         (TWO.encode("utf-32"), None, "UTF-32"),
-        (gzip.compress(TWO.encode()), None, "gzip"),
+        (gzip.compress(TWO.encode(), mtime=0), None, "gzip"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", None, "old or encrypted Excel workbook"),
         (b"%PDF-1.7", None, "PDF"),
         (b"PK\x03\x04 and so on", None, "damaged workbook"),
-        (workbook([COLUMNS], [["notes"]]), None, "2 sheets with content ('Sheet1', 'Sheet2')"),
+        # The id of a workbook would have the time in it.
+        pytest.param(
+            workbook([COLUMNS], [["notes"]]), None, "2 sheets with content ('Sheet1', 'Sheet2')", id="sheets"
+        ),
         (HEADER + 'buyer,"seats,1\nbuyer,seats,1\n', 2, "check its quotation marks"),
     ],
 )
@@ -164,14 +167,26 @@ def test_no_damage_of_a_workbook_ends_in_a_traceback() -> None:
 
 
 def test_problems_are_named_by_file_line_and_column() -> None:
-    bad = HEADER + '\nbuyer,"two\nlines",1\nbuyer,seats,x\nbuyer,seats\nbuyer,seats,1,5\n'
+    bad = (
+        HEADER + '\nbuyer,"two\nlines",1\nbuyer,seats,x\nbuyer,seats\nbuyer,seats,1,5\nbuyer,seats,\u00a02\n'
+    )
 
     assert [(one.file, one.line, one.column) for one in problems(TWO, bad)] == [
         ("2.csv", 3, "dimension_name"),
         ("2.csv", 5, "dimension_value"),
         ("2.csv", 6, "dimension_value"),
         ("2.csv", 7, None),
+        ("2.csv", 8, "dimension_value"),
     ]
+
+
+def test_a_quantity_that_fills_two_cells_is_not_cut() -> None:
+    """1,000 without quotation marks would be 1, and the rest in a column that is ignored."""
+    for columns, row in ((",Note", "buyer,seats,1,000,"), (",", "buyer,seats,1,000")):
+        [problem] = problems(f"{HEADER.strip()}{columns}\n{row}\nbuyer,seats,1,\n")
+
+        assert (problem.line, problem.column) == (2, None)
+        assert "more cells than the header" in problem.detail
 
 
 def test_ids_are_a_column_or_derived_never_both_never_neither() -> None:
