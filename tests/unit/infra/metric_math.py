@@ -40,6 +40,9 @@ class TimeSeries:
             ]
         )
 
+    def __add__(self, other: TimeSeries | float) -> TimeSeries:
+        return self._combine(other, operator.add)
+
     def __sub__(self, other: TimeSeries | float) -> TimeSeries:
         return self._combine(other, operator.sub)
 
@@ -105,25 +108,34 @@ def evaluated(expression: str, metrics: Mapping[str, TimeSeries]) -> TimeSeries:
 
 @dataclass(frozen=True)
 class SimulatedAlarm:
-    """An alarm of the template with one evaluation period."""
+    """An alarm of the template."""
 
     expression: str
     threshold: float
     period_minutes: int
+    periods: int
+    """Periods in a row above the threshold."""
     missing_data: bool | None
     """State where there is no data; None keeps the one before."""
 
     @classmethod
     def from_template(cls, alarm: Mapping[str, Any]) -> SimulatedAlarm:
-        assert alarm["EvaluationPeriods"] == 1
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         missing_data = {"ignore": None, "notBreaching": False, "breaching": True}[alarm["TreatMissingData"]]
-        if "Metrics" not in alarm:
-            assert alarm["Statistic"] == "Sum"
-            return cls(alarm["MetricName"], alarm["Threshold"], alarm["Period"] // 60, missing_data)
-        (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
-        (period,) = {metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric}
-        return cls(expression, alarm["Threshold"], period // 60, missing_data)
+        if "Metrics" in alarm:
+            (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
+            stats = [metric["MetricStat"] for metric in alarm["Metrics"] if "MetricStat" in metric]
+            (period,) = {stat["Period"] for stat in stats}
+            assert {stat["Stat"] for stat in stats} <= {"Sum", "SampleCount"}
+        else:
+            expression, period = alarm["MetricName"], alarm["Period"]
+            # A series has one value a minute; with a percentile it must have one value a period.
+            assert alarm.get("Statistic", alarm.get("ExtendedStatistic")) in {"Sum", "p99"}
+        # A percentile of a few requests counts too ("PutMetricAlarm", EvaluateLowSampleCountPercentile).
+        assert "EvaluateLowSampleCountPercentile" not in alarm
+        periods = alarm["EvaluationPeriods"]
+        assert periods == 1 or missing_data is False
+        return cls(expression, alarm["Threshold"], period // 60, periods, missing_data)
 
     def states(self, metrics: Mapping[str, Sequence[Value]], retrieved: int) -> Iterator[bool]:
         """Return whether the alarm is on after each minute.
@@ -170,6 +182,6 @@ class SimulatedAlarm:
         expression = names.get(self.expression, self.expression)
         metrics = {names.get(name, name): TimeSeries(values) for name, values in windows.items()}
         points = [value for value in evaluated(expression, metrics).values if value is not None]
-        if points:
-            return points[-1] > self.threshold
-        return is_on if self.missing_data is None else self.missing_data
+        if not points:
+            return is_on if self.missing_data is None else self.missing_data
+        return len(points) >= self.periods and min(points[-self.periods :]) > self.threshold

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +141,77 @@ def test_nothing_inserted_for_the_expected_hours(
     alarm_times: AlarmTimes, inserted: Series, times: Times
 ) -> None:
     assert alarm_times("NothingInserted", {"inserted": minutes(inserted, 1)}) == times
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("IncompleteRequests", "IncompleteRequests"),
+        ("InsertMeteringRecordErrors", "Errors"),
+        ("InsertMeteringRecordsErrors", "Errors"),
+        ("ListMeteringRecordsErrors", "Errors"),
+    ],
+)
+@pytest.mark.parametrize(
+    "metered", [HOURLY, MANY, {}, {600: 1}], ids=["one an hour", "many", "none", "a single one"]
+)
+def test_one_failure_is_enough_whatever_the_traffic(
+    alarm_times: AlarmTimes, name: str, metric: str, metered: Series
+) -> None:
+    failed = {**dict.fromkeys(metered, 0), 600: 1}
+
+    assert alarm_times(name, {metric: minutes(dict.fromkeys(metered, 0), 1)}) == []
+    ((first, last),) = alarm_times(name, {metric: minutes(failed, 1)})
+    assert 600 == first < last < 630
+
+
+@pytest.mark.parametrize(
+    ("name", "usual_ms", "slow_ms"),
+    [
+        ("InsertMeteringRecordSlow", 4_900, 5_100),
+        ("InsertMeteringRecordsSlow", 18_900, 19_100),
+        ("ListMeteringRecordsSlow", 4_900, 5_100),
+    ],
+)
+@pytest.mark.parametrize("interval", [5, HOUR], ids=["many", "one an hour"])
+def test_one_slow_request_an_hour_is_noticed(
+    alarm_times: AlarmTimes, name: str, usual_ms: int, slow_ms: int, interval: int
+) -> None:
+    """A value is the percentile of five minutes, which of a single request is its duration."""
+    usual = every(interval, usual_ms, 1)
+
+    assert alarm_times(name, {"Duration": minutes(usual, 1)}) == []
+    slow = usual | {10 * HOUR: slow_ms}
+    assert [first for first, _ in alarm_times(name, {"Duration": minutes(slow, 1)})] == [10 * HOUR]
+
+
+@pytest.mark.parametrize(
+    ("throttled", "is_noticed"),
+    [
+        (dict.fromkeys(range(600, 610), 1), True),
+        ({600: 25}, False),
+        (HOURLY, False),
+        ({}, False),
+    ],
+    ids=["for ten minutes", "for one minute", "one an hour", "none"],
+)
+@pytest.mark.parametrize("traffic", [MANY, {}], ids=["many requests", "no others"])
+def test_throttled_functions(
+    alarm_times: AlarmTimes, throttled: Series, is_noticed: bool, traffic: Series
+) -> None:
+    """The caller gets a 5xx, so that HourOfServerErrors sees the single one too."""
+    counted = {"t0": minutes(dict.fromkeys(traffic, 0) | throttled, 1), "t1": minutes({}, 1)}
+    counted["t2"] = counted["t1"]
+
+    assert bool(alarm_times("FunctionThrottles", counted)) is is_noticed
+    assert bool(alarm_times("HourOfServerErrors", requests({}, {}, throttled))) is bool(throttled)
+
+
+def test_every_alarm_has_its_series() -> None:
+    """One that raises it and one that must not."""
+    source = Path(__file__).read_text(encoding="utf-8")
+
+    assert [name for name in alarms(synthesize(expected_usage_hours=3)) if f'"{name}"' not in source] == []
 
 
 @dataclass
