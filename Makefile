@@ -59,7 +59,7 @@ test-contract: $(VENV_READY) $(CDK_READY) ## Test the deployed API against its c
 	CONTRACT_EXAMPLES=500 $(PYTEST) tests/integration/test_contract.py $(ARGS)
 
 test-report: $(VENV_READY) $(CDK_READY) $(TOOLS_READY) ## Compare report, lists and billed usage over 50,000 records; takes minutes
-	REPORT_RECORDS=50000 REPORT_FOLDER=.local/usage-report $(PYTEST) tests/integration/test_usage_report.py $(ARGS)
+	REPORT_RECORDS=50000 REPORT_FOLDER=.local/usage-report $(PYTEST) tests/integration/test_usage_report.py tests/integration/test_report_page.py $(ARGS)
 
 test-integration: $(VENV_READY) $(CDK_READY) $(EXAMPLES_READY) $(TOOLS_READY) ## Run the tests against a deployment to the local cloud
 	$(PYTEST) tests/integration $(ARGS)
@@ -85,6 +85,7 @@ lint: $(VENV_READY) $(TOOLS_READY) ## Check style, types, spelling, the OpenAPI 
 	$(PYTHON) -m tools.openapi check
 	$(PYTHON) -m tools.config_schema check
 	tools/node_modules/.bin/spectral lint --ruleset tools/openapi/spectral.yaml --fail-severity hint docs/openapi.json
+	tools/node_modules/.bin/redocly lint --config tools/openapi/redocly.yaml docs/openapi.json
 
 format: $(VENV_READY) ## Format the code
 	$(PYTHON) -m ruff check --fix .
@@ -133,7 +134,7 @@ $(VENV_READY): requirements-dev.txt pyproject.toml
 		$$found -m venv --clear $(VENV); \
 	}
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m ensurepip >/dev/null # made by uv, it has no pip
-	@echo 'Installing the Python packages into .venv (once; a minute or so) ...'
+	@echo 'Installing the Python packages into .venv (once; a minute or so) ...' >&2
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
@@ -141,8 +142,8 @@ $(VENV_READY): requirements-dev.txt pyproject.toml
 $(CDK_READY): package.json package-lock.json
 	@node -e '$(RECENT_NODE)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed, for the CDK CLI: https://nodejs.org/' >&2; exit 1; }
-	@echo 'Installing the CDK CLI into node_modules (once) ...'
-	@npm ci --include=dev --no-audit --no-fund --loglevel=error
+	@echo 'Installing the CDK CLI into node_modules (once) ...' >&2
+	@npm ci --include=dev --no-audit --no-fund --loglevel=error >&2
 	@touch $@
 
 $(EXAMPLES_READY): examples/package.json examples/package-lock.json
@@ -151,6 +152,6 @@ $(EXAMPLES_READY): examples/package.json examples/package-lock.json
 	@touch $@
 
 $(TOOLS_READY): tools/package.json tools/package-lock.json tools/.npmrc
-	@echo 'Installing the OpenAPI linter and a browser for tests (once) ...'
+	@echo 'Installing the OpenAPI linters, and generators, signers and a browser for tests (once) ...'
 	@npm ci --include=dev --prefix tools --no-audit --no-fund --loglevel=error
 	@touch $@

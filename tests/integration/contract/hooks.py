@@ -1,161 +1,86 @@
 """How Schemathesis signs requests, and the rules of the contract that JSON Schema cannot say.
 
-Without these rules, some requests that the API rightly refuses would count as valid. A request that is meant
-to be invalid is sent unchanged.
+Every request is sent as it was generated. One that its schema allows may be refused, but only for the rules
+below.
 """
 
 import os
-import uuid
-from collections import Counter, defaultdict
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import requests
-import requests.auth
 import schemathesis
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from hypothesis import strategies as st
-
-from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_IDEMPOTENCY_KEY_LENGTH, MAX_QUANTITY
-from metering_handlers.contract.queries import EPOCH, NOT_WITH_GROUP_BY, NOT_WITH_TRANSACTION_ID
+from requests_aws4auth import AWS4Auth
+from schemathesis.openapi.checks import RejectedPositiveData
 
 if TYPE_CHECKING:
-    from schemathesis import Case, HookContext, Response
+    from schemathesis import Case, CheckContext, Response
 
-    JsonObject = dict[str, Any]
+KEY_REUSED = "urn:marketplace-metering:problem:idempotency-key-reused"
+RULES = {
+    "not_with_transaction_id": "an id is in one record: there is nothing to choose or sort",
+    "not_with_group_by": "totals are of all records",
+    "empty_range": "from is later than to",
+    "invalid_instant": "JSON Schema knows no calendar: 2026-02-31",
+    "not_milliseconds": "milliseconds begin in the year 2000",
+    "invalid_next_token": "tokens are opaque, and belong to one listing",
+    KEY_REUSED: "the key came with other entries before",
+    "duplicate_dimension": "an entry names each dimension once",
+    "duplicate_transaction_id": "a customer's entries in a request have different ids",
+    "too_many_dimensions": "one customer's entries together have at most 25 dimensions",
+    "sum_too_large": "one customer's entries together fit into one BatchMeterUsage call",
+    "not_an_integer": "1.0 is an integer to JSON Schema, but not as an exact quantity",
+}
+"""Codes for which a request that its schema allows is refused, and why."""
+MENDED_WITHOUT = {
+    "not_with_transaction_id": "transaction_id",
+    "not_with_group_by": "group_by",
+    "empty_range": "from",
+    "invalid_next_token": "next_token",
+    KEY_REUSED: "Idempotency-Key",
+}
+"""The parameter without which such a request is accepted: it is sent so too."""
 
-KEY = "Idempotency-Key"
-RUN = uuid.uuid4().hex[:8]
-
-
-class Signature(requests.auth.AuthBase):
-    """AWS Signature Version 4 over a request as it goes out."""
-
-    def __init__(self) -> None:
-        credentials = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        self._signer = SigV4Auth(credentials, "execute-api", os.environ["AWS_REGION"])
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        signed = AWSRequest(
-            request.method, request.url, headers=dict(request.headers), data=request.body or b""
-        )
-        self._signer.add_auth(signed)
-        request.headers.update(signed.headers)
-        return request
-
-
-schemathesis.auth.set_from_requests(  # type: ignore[attr-defined] # documented, but put there at run time
-    Signature()
+SIGNER = AWS4Auth(
+    os.environ["AWS_ACCESS_KEY_ID"],
+    os.environ["AWS_SECRET_ACCESS_KEY"],
+    os.environ["AWS_REGION"],
+    "execute-api",
 )
-
-# Epoch milliseconds begin in 1970; JSON Schema has no earliest date.
-schemathesis.openapi.format(
-    "date-time",
-    st.datetimes(min_value=EPOCH.replace(tzinfo=None), timezones=st.just(UTC)).map(datetime.isoformat),
-)
-schemathesis.openapi.format("date", st.dates(min_value=EPOCH.date()).map(date.isoformat))
-
-first_use: dict[str, object] = {}
-"""The first accepted request of each idempotency key."""
-pages: dict[str, tuple["JsonObject", "JsonObject"]] = {}
-"""The path and query parameters of the page that gave each next_token."""
+schemathesis.auth.set_from_requests(SIGNER)  # type: ignore[attr-defined] # documented, but put there at run time
 
 
-@schemathesis.hook
-def before_call(context: "HookContext", case: "Case[Any]", kwargs: "JsonObject") -> None:  # noqa: ARG001
-    """Keep a valid request to the rules that its schema does not know."""
+def codes_of(response: "Response") -> set[str]:
+    """Return the codes of all violations, or else the problem's type; nothing if it was accepted."""
+    if response.status_code == 200:
+        return set()
+    problem = response.json()
+    return {violation["code"] for violation in problem.get("errors", ())} or {problem["type"]}
+
+
+@schemathesis.check
+def the_schema_is_all_of_the_rules_but_these(
+    ctx: "CheckContext",  # noqa: ARG001
+    response: "Response",
+    case: "Case[Any]",
+) -> None:
+    """Replace positive_data_acceptance, which knows statuses but no codes."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    if case.method == "GET":
-        continue_or_start_listing(case)
-        return
-    case.body = valid_body(cast("JsonObject", case.body))
-    if case.headers is not None and KEY in case.headers:
-        case.headers[KEY] = unused_key(case.headers[KEY], payload(case))
-
-
-@schemathesis.hook
-def after_call(context: "HookContext", case: "Case[Any]", response: "Response") -> None:  # noqa: ARG001
-    """Remember keys and tokens for later requests."""
-    if response.status_code != 200:
-        return
-    if case.method == "GET":
-        if token := response.json()["next_token"]:
-            pages[token] = dict(case.path_parameters or {}), dict(case.query or {})
-    # A dry run remembers nothing.
-    elif case.headers is not None and KEY in case.headers and "dry_run" not in response.json():
-        first_use.setdefault(case.headers[KEY], payload(case))
-
-
-def payload(case: "Case[Any]") -> object:
-    """The request that an idempotency key identifies."""
-    return case.path_parameters, case.body
-
-
-def unused_key(key: str, came_with: object) -> str:
-    """Change a key into one that no other payload has had, in this run or in earlier ones."""
-    if not key.startswith(RUN):
-        key = (RUN + key)[:MAX_IDEMPOTENCY_KEY_LENGTH]
-    return key if first_use.get(key, came_with) == came_with else RUN + str(uuid.uuid4())
-
-
-def continue_or_start_listing(case: "Case[Any]") -> None:
-    """Send only tokens of the API, with the listing they belong to, and no conflicting parameters."""
-    query = dict(case.query or {})
-    token = query.pop("next_token", None)
-    if "transaction_id" in query:
-        query = {name: value for name, value in query.items() if name not in NOT_WITH_TRANSACTION_ID}
-    if "group_by" in query:
-        query = {name: value for name, value in query.items() if name not in NOT_WITH_GROUP_BY}
-    if token in pages:
-        path_parameters, page_before = pages[token]
-        case.path_parameters = dict(path_parameters)
-        query = page_before | {"next_token": token}
-    elif "from" in query and "to" in query:
-        query["from"], query["to"] = sorted((query["from"], query["to"]), key=milliseconds)
-    case.query = query
-
-
-def milliseconds(instant: int | str) -> float:
-    """Read an instant in either form."""
-    text = str(instant)
-    if text.isdigit():
-        return int(text)
-    parsed = datetime.fromisoformat(text)
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
-
-
-def valid_body(body: "JsonObject") -> "JsonObject":
-    """Name each dimension once in an entry, and let entries of one customer keep the limits together."""
-    if "buyers" not in body:
-        return valid_entry(body)
-    ids: set[tuple[str, str]] = set()
-    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    buyers = []
-    for entry in map(valid_entry, body["buyers"]):
-        key = entry["customerIdentifier"], entry.get("transaction_id", str(uuid.uuid4()))
-        total = Counter(sums[key[0]])
-        total.update(quantities(entry))
-        if key in ids or len(total) > MAX_DIMENSIONS or max(total.values()) > MAX_QUANTITY:
-            buyers.append(entry | {"customerIdentifier": str(uuid.uuid4())})
-        else:
-            ids.add(key)
-            sums[key[0]] = total
-            buyers.append(entry)
-    return {"buyers": buyers}
-
-
-def valid_entry(entry: "JsonObject") -> "JsonObject":
-    """Name each dimension once, and write whole numbers without a decimal point."""
-    return entry | {
-        "metered_dimensions": [
-            {"dimension_name": name, "dimension_value": value} for name, value in quantities(entry).items()
-        ]
-    }
-
-
-def quantities(entry: "JsonObject") -> dict[str, int]:
-    """The usage of an entry."""
-    return {used["dimension_name"]: int(used["dimension_value"]) for used in entry["metered_dimensions"]}
+    query, headers, allowed = dict(case.query or {}), dict(case.headers or {}), set(RULES)
+    while codes := codes_of(response):
+        if not codes <= allowed:
+            raise RejectedPositiveData(
+                operation=case.operation.label,
+                message=f"Valid data should have been accepted: {codes}",
+                status_code=response.status_code,
+                allowed_statuses=["200"],
+            )
+        mended = codes & MENDED_WITHOUT.keys()
+        if not mended:
+            return
+        allowed -= mended
+        for code in mended:
+            query.pop(MENDED_WITHOUT[code], None)
+            headers.pop(MENDED_WITHOUT[code], None)
+        response = case.operation.Case(
+            path_parameters=case.path_parameters, query=query, headers=headers, body=case.body
+        ).call(auth=SIGNER)

@@ -1,0 +1,138 @@
+"""Clients generated from docs/openapi.json: they compile, and report and read usage at the deployed API."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools.local_cloud.steps import LOCAL, PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tools.local_cloud.deploy import Api
+
+CONTRACT = PROJECT / "docs" / "openapi.json"
+PROGRAMS = Path(__file__).with_name("generated")
+NODE_MODULES = PROJECT / "tools" / "node_modules"
+RESULT = {
+    "duplicates": ["t-1"],
+    "values": [1, 2, 3],
+    "pending": [["m", 6]],
+    "record_count": 3,
+    "errors": [422, "urn:marketplace-metering:problem:invalid-request", "duplicate_dimension"],
+}
+"""What each program of generated/ prints, having made the same calls."""
+
+GENERATOR_WARNINGS = (
+    "OpenAPI 3.1 support is still in beta.",
+    # Schemas of any type: what is not an identifier, and what AWS answered.
+    "Failed to get the schema name: null",
+    # Nothing uses this model: the parameter is called var_from.
+    "From (reserved word) cannot be used as model name.",
+)
+GENERATOR_TYPE_ERRORS = (
+    # Server variables without an enum, which may have any value.
+    'Missing key "enum_values" for TypedDict "HostSettingVariable"',
+)
+
+
+def output_of(*command: str | Path, variables: "Mapping[str, str] | None" = None, fails: bool = False) -> str:
+    finished = subprocess.run(  # noqa: S603 - the generators, and the programs beside this file
+        command, cwd=PROJECT, env=os.environ | (variables or {}), capture_output=True, text=True, check=False
+    )
+    output = finished.stdout + finished.stderr
+    assert fails or finished.returncode == 0, output
+    return output
+
+
+def tool(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+def unexpected(output: str, marker: str, expected: tuple[str, ...]) -> list[str]:
+    """Return the lines with that marker that are not expected."""
+    return [
+        line for line in output.splitlines() if marker in line and not any(text in line for text in expected)
+    ]
+
+
+def type_errors(program: str, packages: Path, expected: tuple[str, ...] = ()) -> list[str]:
+    """Check a Python program and the client it imports as their user would, with mypy as it is."""
+    options = ["--config-file=", "--check-untyped-defs", "--namespace-packages", "--explicit-package-bases"]
+    output = output_of(
+        tool("mypy"),
+        *options,
+        "--disable-error-code=import-untyped",
+        f"--cache-dir={LOCAL / 'mypy-clients'}",
+        PROGRAMS / f"{program}.py",
+        variables={"MYPYPATH": str(packages)},
+        fails=True,
+    )
+    assert "Success" in output or "checked 1 source file" in output, output
+    return unexpected(output, " error: ", expected)
+
+
+def result_of(api: "Api", *command: str | Path, **variables: str) -> object:
+    customer = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
+    variables |= api.caller_variables | {"METERING_API_URL": api.api_url, "CUSTOMER": customer}
+    return json.loads(output_of(*command, variables=variables))
+
+
+def python_result(api: "Api", program: str, packages: Path) -> object:
+    command = (sys.executable, "-m", f"tests.integration.generated.{program}")
+    return result_of(api, *command, PYTHONPATH=str(packages))
+
+
+def test_openapi_python_client(api: "Api", tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"post_hooks": []}')
+    output_of(
+        tool("openapi-python-client"),
+        *("generate", "--fail-on-warning", "--meta=none"),
+        f"--path={CONTRACT}",
+        f"--config={tmp_path / 'config.json'}",
+        f"--output-path={tmp_path / 'metering_client'}",
+    )
+
+    assert type_errors("with_openapi_python_client", tmp_path) == []
+    assert python_result(api, "with_openapi_python_client", tmp_path) == RESULT
+
+
+def test_openapi_generator(api: "Api", tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if shutil.which("java") is None:
+        with capsys.disabled():
+            print("\nNot tested: the client of openapi-generator, because there is no java on the path.")
+        pytest.skip("no java")
+
+    generated = output_of(
+        tool("openapi-generator-cli"),
+        *("generate", "--generator-name=python", f"--input-spec={CONTRACT}", f"--output={tmp_path}"),
+        "--global-property=models,apis,supportingFiles,modelDocs=false,apiDocs=false,modelTests=false,apiTests=false",
+    )
+
+    assert unexpected(generated, "WARN", GENERATOR_WARNINGS) == []
+    assert type_errors("with_openapi_generator", tmp_path, GENERATOR_TYPE_ERRORS) == []
+    assert python_result(api, "with_openapi_generator", tmp_path) == RESULT
+
+
+def test_openapi_fetch(api: "Api", tmp_path: Path) -> None:
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    program = shutil.copy(PROGRAMS / "with_openapi_fetch.mts", tmp_path)
+
+    generated = output_of(
+        NODE_MODULES / ".bin" / "openapi-typescript", CONTRACT, f"--output={tmp_path / 'schema.d.mts'}"
+    )
+    output_of(
+        NODE_MODULES / ".bin" / "tsc",
+        *("--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022"),
+        *("--lib", "es2022,dom,dom.iterable", program),
+    )
+
+    assert [line[0] for line in generated.strip().splitlines()] == ["✨", "🚀"]
+    assert result_of(api, "node", tmp_path / "with_openapi_fetch.mjs") == RESULT
