@@ -165,7 +165,8 @@ def _show_bill(api: Api, stored: list[Quantities]) -> None:
 
 
 def _show_report(api: Api) -> None:
-    command = ["report", "--table", api.metering_table, "--region", api.region]
+    where = ["--table", api.metering_table, "--region", api.region]
+    command = ["report", *where, "--idempotency-table", f"{api.stack_name}-idempotency"]
     finished = subprocess.run(  # noqa: S603 - the project's own command
         [sys.executable, "-m", "metering_cli", *command],
         cwd=PROJECT,
