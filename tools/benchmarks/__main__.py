@@ -113,10 +113,11 @@ class _Bench:
         return _result(self._run("measured", key, paths=paths), UNITS[key])
 
     def cold_start(self, kind: str, reference: str) -> Result:
-        folders = {"peer": self._full, "peer as usual": self._bare}
+        # The reference has boto3 as the Lambda runtime has it, with the models of all services.
+        folders = {"peer": [self._full], "peer as usual": [self._bare], "reference": [PROJECT]}
         pairs: list[list[dict[str, float]]] = [
             [
-                self._run("alone", "cold_start", side.split()[0], paths=[folders.get(side, self._shipped)])
+                self._run("alone", "cold_start", side.split()[0], paths=folders.get(side, [self._shipped]))
                 for side in (kind, reference)
             ]
             for _ in range(_COLD_STARTS)
