@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, NewConne
 from urllib3.util import Retry
 
 from metering_cli.importing.usage_file import ProblemsError
+from metering_cli.wording import printable
 from metering_handlers.contract.answers import DryRun, Duplicate, Inserted, Violation
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def credential_error(error: Exception) -> str:
     """Say why there are no credentials, without showing them: some errors quote them."""
     if isinstance(error, _NO_CREDENTIALS) and not isinstance(error, BotoCoreError):
         return "the AWS credentials, or what credential_process prints, are not valid."
-    return printable(str(error))
+    return printable(str(error), keep="\n")
 
 
 def _connection_error(error: Exception) -> SendError:
@@ -174,18 +175,10 @@ def _refusal(request: Request, response: requests.Response) -> SendError | Probl
     detail += "".join(f"\n  {one['pointer']}: {one['detail']}" for one in violations)
     if instance := problem.get("instance"):
         detail += f" (request id {instance})"
-    message = f"The API answered {response.status_code}: {printable(detail)}"
+    message = printable(f"The API answered {response.status_code}: {detail}", keep="\n")
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.status_code >= 500:
         return TransientError(message, _seconds(response.headers.get("Retry-After")))
     return SendError(message)
-
-
-def printable(text: str) -> str:
-    """Escape control characters, which could control the terminal."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else repr(character)[1:-1]
-        for character in text
-    )
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -18,8 +18,9 @@ from requests_aws4auth import AWS4Auth
 
 from metering_cli.importing.client import CREDENTIAL_ERRORS, Client, SendError, credential_error
 from metering_cli.importing.importer import Importer
-from metering_cli.importing.summary import EXIT_CODES, Summary, count, warnings
+from metering_cli.importing.summary import EXIT_CODES, Summary, warnings
 from metering_cli.importing.usage_file import ProblemsError, read_usage
+from metering_cli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +133,7 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
         summary.problems = error.problems
         # Rules may change after the check.
         status = "not_completed" if summary.status == "imported" else "problems"
-        summary.stop(status, f"{count(len(error.problems), 'problem')}.")
+        summary.stop(status, f"{counted(len(error.problems), 'problem')}.")
     except SendError as error:
         summary.stop("not_completed", str(error))
     except KeyboardInterrupt:

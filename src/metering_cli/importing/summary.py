@@ -8,6 +8,7 @@ from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from metering_cli.importing.cells import shown
+from metering_cli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -36,8 +37,8 @@ class FileSummary:
     def texts(self) -> Iterator[str]:
         """Yield the lines of the report about this file."""
         yield (
-            f"{self.file}: {count(self.lines, 'line')}, quantity {self.quantity:,}; stored before:"
-            f" {count(self.known_lines, 'line')}, quantity {self.known_quantity:,}"
+            f"{self.file}: {counted(self.lines, 'line')}, quantity {self.quantity:,}; stored before:"
+            f" {counted(self.known_lines, 'line')}, quantity {self.known_quantity:,}"
         )
         if self.ignored_columns:
             yield f"{self.file}: ignored columns: {', '.join(map(shown, self.ignored_columns))}"
@@ -107,19 +108,19 @@ class Summary:
         for file in self.files:
             yield from file.texts()
         if self.status == "checked":
-            yield f"{count(self.lines, 'line')} of {count(self.customers, 'customer')}; sums:"
+            yield f"{counted(self.lines, 'line')} of {counted(self.customers, 'customer')}; sums:"
             for dimension, quantity in self.dimensions.items():
                 yield f"  {dimension}: {quantity:,}"
             yield "Largest lines:"
             for line in self.largest_lines:
                 yield f"  {line.file}:{line.number}: {line.customer}, {line.dimension}: {line.quantity:,}"
-            yield f"Not written (--dry-run): {count(self.lines - self.lines_known, 'new line')}."
+            yield f"Not written (--dry-run): {counted(self.lines - self.lines_known, 'new line')}."
         elif self.lines_written or self.status == "imported":
-            yield f"Stored now: {count(self.lines_written, 'line')}."
+            yield f"Stored now: {counted(self.lines_written, 'line')}."
         if self.lines_found_stored:
             yield (
-                f"{count(self.lines_found_stored, 'line')} of these had been stored by an attempt without an"
-                " answer, or by another import."
+                f"{counted(self.lines_found_stored, 'line')} of these had been stored by an attempt without"
+                " an answer, or by another import."
             )
 
 
@@ -143,8 +144,3 @@ def warnings(files: Sequence[UsageFile], known: Collection[Line], import_id: str
                 f"{file.name}: new lines are {named}. A line whose value was changed is new too, and is"
                 " billed in addition to what was stored before."
             )
-
-
-def count(number: int, noun: str) -> str:
-    """Format a number of things."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -32,7 +32,7 @@ from metering_cli.reporting.scan import (
 )
 from metering_cli.reporting.send_again import FileInUseError, check_reasons, corrections_path, files_to_send
 from metering_cli.reporting.terminal import tables
-from metering_cli.reporting.wording import counted, printable
+from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

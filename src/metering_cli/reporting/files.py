@@ -13,8 +13,9 @@ from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
 from metering_cli.reporting.reasons import reason_of
-from metering_cli.reporting.wording import LABELS, printable, time_of
+from metering_cli.reporting.wording import LABELS, time_of
 from metering_cli.usage_format import HEADER
+from metering_cli.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 from metering_cli.reporting.failures import OPEN_STATES, Failure
 from metering_cli.reporting.waiting import OneBuyer, maybe_one_buyer
-from metering_cli.reporting.wording import counted, listed, printable
+from metering_cli.reporting.wording import listed
+from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from metering_cli.reporting.failures import OPEN_STATES, State
 from metering_cli.reporting.reasons import reason_of
-from metering_cli.reporting.wording import LABELS, NO_NAME, counted, printable, time_of
+from metering_cli.reporting.wording import LABELS, NO_NAME, time_of
+from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
     from datetime import date, datetime

@@ -11,7 +11,8 @@ from metering_cli.reporting.failures import State, to_resend
 from metering_cli.reporting.files import corrections_rows, csv_file, usage_rows
 from metering_cli.reporting.findings import by_reason
 from metering_cli.reporting.reasons import REASONS, Remedy, reason_of
-from metering_cli.reporting.wording import NO_NAME, counted, listed, printable
+from metering_cli.reporting.wording import NO_NAME, listed
+from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

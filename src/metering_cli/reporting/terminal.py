@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metering_cli.reporting.reasons import reason_of
-from metering_cli.reporting.wording import LABELS, NO_NAME, printable
+from metering_cli.reporting.wording import LABELS, NO_NAME
+from metering_cli.wording import printable
 from metering_handlers.contract.queries import RecordStatus
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from metering_cli.reporting.wording import NO_NAME, counted, duration
+from metering_cli.reporting.wording import NO_NAME, duration
+from metering_cli.wording import counted
 from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
 from metering_handlers.contract.queries import EPOCH
 

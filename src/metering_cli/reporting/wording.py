@@ -1,10 +1,11 @@
-"""Words and numbers as the report shows them: one vocabulary for the terminal, the page and the files."""
+"""Words as the report shows them: one vocabulary for the terminal, the page and the files."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from metering_cli.wording import printable
 from metering_handlers.contract.queries import EPOCH, RecordStatus
 
 if TYPE_CHECKING:
@@ -15,11 +16,6 @@ LABELS = {RecordStatus.METERED: "Billed", RecordStatus.PENDING: "Pending", Recor
 NO_NAME = "(no name)"
 """Stands for a dimension that is not text, in a record made by hand."""
 _MAX_LISTED = 20
-
-
-def counted(number: int, noun: str) -> str:
-    """Format a number with its noun, such as ``1,200 failures``."""
-    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def duration(age: timedelta) -> str:
@@ -37,14 +33,6 @@ def time_of(milliseconds: int | None) -> str:
         return ""
     instant = EPOCH + timedelta(milliseconds=milliseconds)
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def printable(text: str) -> str:
-    """Escape control characters, which could control the terminal, and which a workbook cannot hold."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def listed(lines: Iterable[str]) -> str:
