@@ -56,7 +56,7 @@ def codes_of(error: StubError) -> list[str]:
     return [reason["Code"] for reason in reasons_of(error)]
 
 
-def test_a_transaction_that_meets_a_taken_key_writes_nothing_and_says_which() -> None:
+def test_a_transaction_that_meets_a_taken_key_says_which_and_writes_none() -> None:
     tables = Tables()
     transact(tables, "1", put(record("c", 1)))
 
