@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infra.partitions import Partition, partition_of
+from metering_handlers.contract.deployment import DEFAULT_STACK_NAME, MIN_TRANSACTION_ID_DAYS
 from metering_handlers.contract.identifiers import IdentifierKind
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Config(_Params):
     """Days for which logs are kept."""
     idempotency_hours: int = Field(24, ge=24, le=720)
     """Hours for which an idempotency key is remembered; the API's contract is 24."""
-    transaction_id_days: int = Field(90, ge=35, le=400)
+    transaction_id_days: int = Field(90, ge=MIN_TRANSACTION_ID_DAYS, le=400)
     """Days for which an entry's transaction_id is known, so that its usage is stored once."""
     metering_table_kms_key_arn: str | None = Field(
         None, pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
@@ -193,9 +194,7 @@ class Config(_Params):
     dimensions: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = ()
     """The product's dimensions, such as "metered_1_id"; usage of others is refused. If empty, all are
     accepted."""
-    stack_name: str = Field(
-        "cdk-apigw-marketplace-metering-records", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$"
-    )
+    stack_name: str = Field(DEFAULT_STACK_NAME, pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$")
     """Name of the stack, from which the names of its resources and metrics derive; it distinguishes
     deployments for several products."""
 

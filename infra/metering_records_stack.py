@@ -14,6 +14,7 @@ from infra.functions import FUNCTIONS, Table
 from infra.metering_function import MeteringFunction
 from infra.operations.monitoring import Operations
 from infra.tables import IdempotencyTable, SandboxMeteringTable
+from metering_handlers.contract.deployment import idempotency_table_name
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -34,7 +35,7 @@ class MeteringRecordsStack(Stack):
         tables: dict[Table, dynamodb.ITable] = {
             Table.METERING: self._metering_table(config),
             Table.IDEMPOTENCY: IdempotencyTable(
-                self, "IdempotencyTable", table_name=f"{self.stack_name}-idempotency"
+                self, "IdempotencyTable", table_name=idempotency_table_name(self.stack_name)
             ),
         }
         if config.subscribers_table_name:

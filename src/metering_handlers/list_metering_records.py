@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from metering_handlers import dynamodb, settings
 from metering_handlers.contract.answers import TotalsPage
+from metering_handlers.contract.attributes import ROW_ID
 from metering_handlers.contract.identifiers import PathCustomerIdentifier, TransactionId
 from metering_handlers.contract.limits import DEFAULT_PAGE_SIZE, MAX_NEXT_TOKEN_LENGTH, MAX_PAGE_SIZE
 from metering_handlers.contract.queries import (
@@ -24,10 +25,11 @@ from metering_handlers.contract.queries import (
     RecordStatus,
     SortOrder,
 )
+from metering_handlers.dynamodb import read_items
 from metering_handlers.http.problems import bad_parameter
 from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
 from metering_handlers.http.resolver import MeteringResolver, lambda_handler_of, logger, metrics
-from metering_handlers.inserting.rows import EntryRow, read_rows
+from metering_handlers.inserting.rows import EntryRow
 from metering_handlers.listing import next_token as tokens
 from metering_handlers.listing.pages import page_of
 from metering_handlers.listing.query import Batch, MeteringTable
@@ -156,7 +158,9 @@ def _refuse_together(name: str, others: Collection[str]) -> None:
 def _timestamp_of_entry(customer_identifier: str, transaction_id: str) -> int | None:
     """Return the ``create_timestamp`` of the record that holds an entry; None if its id is not known."""
     row_id = entry_row_id(customer_identifier, transaction_id)
-    rows = read_rows(client, idempotency_table, [row_id], app.lambda_context.get_remaining_time_in_millis)
+    rows = read_items(
+        client, idempotency_table, ROW_ID, [row_id], app.lambda_context.get_remaining_time_in_millis
+    )
     if row_id not in rows:
         return None
     row = EntryRow.from_item(rows[row_id])

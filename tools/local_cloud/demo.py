@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import boto3
 
 from checks.log_lines import find_log_line
+from metering_handlers.contract.deployment import idempotency_table_name
 from tools.example_requests import CUSTOMER, INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
 from tools.local_cloud.deploy import stack_resources
@@ -166,7 +167,7 @@ def _show_bill(api: Api, stored: list[Quantities]) -> None:
 
 def _show_report(api: Api) -> None:
     where = ["--table", api.metering_table, "--region", api.region]
-    command = ["report", *where, "--idempotency-table", f"{api.stack_name}-idempotency"]
+    command = ["report", *where, "--idempotency-table", idempotency_table_name(api.stack_name)]
     finished = subprocess.run(  # noqa: S603 - the project's own command
         [sys.executable, "-m", "metering_cli", *command],
         cwd=PROJECT,

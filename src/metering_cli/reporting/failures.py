@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from metering_cli.reporting.reasons import UNKNOWN_DIMENSION, Remedy, reason_of
 from metering_cli.usage_format import HEADER, UsageLine
+from metering_handlers.contract.deployment import MIN_TRANSACTION_ID_DAYS
 from metering_handlers.contract.queries import EPOCH
 from metering_handlers.contract.row_ids import entry_row_id, length_prefixed
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-FEWEST_DAYS_KNOWN = 35
-"""Smallest ``transaction_id_days`` that can be configured. A row keeps the expiry that it was written with,
-so that a larger value today says nothing about usage that was sent again before."""
+FEWEST_DAYS_KNOWN = MIN_TRANSACTION_ID_DAYS
+"""A row keeps the expiry that it was written with, so that a larger ``transaction_id_days`` today says
+nothing about usage that was sent again before."""
 _CLOCK_DIFFERENCE = timedelta(hours=1)
 
 

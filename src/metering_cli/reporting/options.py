@@ -12,6 +12,7 @@ import click
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from metering_cli.reporting.report import MS_OF_A_DAY, TimeRange
+from metering_handlers.contract.deployment import DEFAULT_STACK_NAME, idempotency_table_name
 from metering_handlers.contract.limits import EARLIEST_INSTANT
 from metering_handlers.contract.queries import Instant
 
@@ -36,7 +37,7 @@ class _Params(BaseModel):
 
     metering_table_name: str | None = None
     aws_region_name: str | None = None
-    stack_name: str = "cdk-apigw-marketplace-metering-records"
+    stack_name: str = DEFAULT_STACK_NAME
     dimensions: tuple[str, ...] = ()
 
 
@@ -72,7 +73,7 @@ def settings(table: str | None, region: str | None, idempotency_table: str | Non
             " app's folder, or use --table and --region."
         )
     is_deployment = (chosen_table, chosen_region) == (params.metering_table_name, params.aws_region_name)
-    derived = f"{params.stack_name}-idempotency" if is_deployment else None
+    derived = idempotency_table_name(params.stack_name) if is_deployment else None
     return Settings(chosen_table, chosen_region, idempotency_table or derived, params.dimensions)
 
 

@@ -7,12 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from metering_handlers.contract.attributes import ROW_ID
 from metering_handlers.contract.row_ids import request_row_id
+from metering_handlers.dynamodb import read_items
 from metering_handlers.inserting.canonical_form import digest_version, request_digest
 from metering_handlers.inserting.division import DIVISION_VERSION, divided
 from metering_handlers.inserting.pacing import Pace
 from metering_handlers.inserting.progress import Progress
-from metering_handlers.inserting.rows import GRACE_SECONDS, RequestRow, read_rows
+from metering_handlers.inserting.rows import GRACE_SECONDS, RequestRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +98,7 @@ class RequestState:
     def read_rows(self, row_ids: Sequence[str]) -> dict[str, Item]:
         """Read rows of the idempotency table, by id."""
         tables = self.tables
-        return read_rows(tables.client, tables.idempotency_table, row_ids, self.request.remaining_ms)
+        return read_items(tables.client, tables.idempotency_table, ROW_ID, row_ids, self.request.remaining_ms)
 
     def read_stored(self, numbers: Sequence[int]) -> dict[int, Progress]:
         """Read the request's rows; return the progress of the chunks that are stored."""

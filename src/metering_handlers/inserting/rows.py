@@ -23,12 +23,10 @@ from metering_handlers.contract.attributes import (
     ROW_ID,
 )
 from metering_handlers.contract.row_ids import request_row_id
-from metering_handlers.dynamodb import read_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, PutTypeDef
 
     from metering_handlers.dynamodb import Item
@@ -153,10 +151,3 @@ def _put(
         "ConditionExpression": f"attribute_not_exists({ROW_ID}) OR {EXPIRES_AT} < :before",
         "ExpressionAttributeValues": {":before": {"N": str(expired_before)}},
     }
-
-
-def read_rows(
-    client: DynamoDBClient, table_name: str, row_ids: Sequence[str], remaining_ms: Callable[[], int]
-) -> dict[str, Item]:
-    """Read rows by their ids, strongly consistent: see :func:`read_items`."""
-    return read_items(client, table_name, ROW_ID, row_ids, remaining_ms)
