@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import requests
 from botocore.exceptions import ClientError
+from pydantic import JsonValue
 from requests_aws4auth import AWS4Auth
 
 from checks.outcomes import FailedError
+from checks.target_account import TargetAccount
 from infra.config import Authorization
-from metering_handlers.contract.problem_types import PROBLEM_JSON
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import JsonValue
-
-    from checks.target_account import TargetAccount
-    from metering_handlers.contract.problem_types import ProblemType
+from metering_handlers.contract.problem_types import PROBLEM_JSON, ProblemType
 
 Authorize = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import boto3
 
 from checks.outcomes import SkippedError, WarnedError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import boto3
-
-    from checks.target_account import TargetAccount
+from checks.target_account import TargetAccount
 
 _SENDER = "metering-hourly-job.job"
 """Handler of the function that sends a message for each customer with pending records."""

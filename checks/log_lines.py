@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from mypy_boto3_logs import CloudWatchLogsClient
+from mypy_boto3_logs import CloudWatchLogsClient
 
 LOG_SECONDS = 30
 """How long to wait for a line; it is usually there in seconds."""

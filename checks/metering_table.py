@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
+import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
 
 from checks.outcomes import FailedError, WarnedError
+from checks.target_account import TargetAccount
 from metering_handlers.contract.attributes import PARTITION_KEY, PENDING_INDEX, PENDING_INDEX_KEY, SORT_KEY
-
-if TYPE_CHECKING:
-    import boto3
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
-
-    from checks.target_account import TargetAccount
 
 _QUICK = BotoConfig(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from checks.metering_table import check_metering_table
 from checks.outcomes import FailedError
 from checks.target_account import TargetAccount
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def check(command: str, arguments: Sequence[str]) -> None:

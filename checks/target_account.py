@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from checks.outcomes import FailedError
 from infra.config import Config, ConfigError, read_context
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _CONTEXT_FILE = Path(__file__).parents[1] / "cdk.context.json"
 

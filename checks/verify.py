@@ -12,11 +12,12 @@ import sys
 import uuid
 import warnings
 from collections import Counter
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import JsonValue
 
 from checks.deployment import Deployment, as_it_is, expect, members
 from checks.hourly_job import check_hourly_job
@@ -28,11 +29,6 @@ from infra.config import Authorization, LogLevel
 from infra.functions import FUNCTIONS, Table
 from metering_handlers.contract.identifiers import IdentifierKind
 from metering_handlers.contract.problem_types import ProblemType
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pydantic import JsonValue
 
 _CONNECT_SECONDS = 5
 _DENIED = ("AccessDenied", "Unauthorized")

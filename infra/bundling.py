@@ -8,22 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import jsii
 from aws_cdk import Annotations, BundlingOptions, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
+from constructs import Construct, Node
 
 from infra import byte_code
 from infra.byte_code import CompilationError, Interpreter, compile_bundle, find_interpreter
 from infra.config import Architecture
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from constructs import Construct, Node
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 REQUIREMENTS = SOURCE / "requirements.txt"

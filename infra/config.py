@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infra.partitions import Partition, partition_of
 from metering_handlers.contract.deployment import DEFAULT_STACK_NAME, MIN_TRANSACTION_ID_DAYS
 from metering_handlers.contract.identifiers import IdentifierKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 
 class ConfigError(ValueError):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from infra.config import Config
+from infra.config import Config
 
 METRICS_NAMESPACE = "MarketplaceMetering"
 """CloudWatch namespace of the metrics that the functions emit."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_logs as logs
-
-if TYPE_CHECKING:
-    from constructs import Construct
+from constructs import Construct
 
 
 class RetainedLogGroup(logs.LogGroup):

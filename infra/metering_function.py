@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from aws_cdk import Acknowledgment, Duration, Stack, Validations
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.functions import METRICS_NAMESPACE, PUT_ITEM, Table
+from infra.config import Config
+from infra.functions import METRICS_NAMESPACE, PUT_ITEM, FunctionSpec, Table
 from infra.log_group import RetainedLogGroup
 from infra.partitions import partition_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from aws_cdk import aws_dynamodb as dynamodb
-
-    from infra.config import Config
-    from infra.functions import FunctionSpec
 
 TIMEOUT = Duration.seconds(27)
 """2 s less than API Gateway's time-out, which includes cold starts.

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aws_cdk import Environment, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from constructs import Construct
 
 from infra.api.firewall import Firewall
 from infra.api.metering_api import MeteringApi
 from infra.bundling import Target, function_code
+from infra.config import Config
 from infra.functions import FUNCTIONS, Table
 from infra.metering_function import MeteringFunction
 from infra.operations.monitoring import Operations
 from infra.tables import IdempotencyTable, SandboxMeteringTable
 from metering_handlers.contract.deployment import idempotency_table_name
-
-if TYPE_CHECKING:
-    from constructs import Construct
-
-    from infra.config import Config
 
 
 class MeteringRecordsStack(Stack):

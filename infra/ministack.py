@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from constructs import Node
+from constructs import Node
 
 CONTEXT_KEY = "local_cloud"
 """CDK context key; ``"true"`` leaves out what MiniStack 1.5.33 refuses, and nothing else:

@@ -6,10 +6,9 @@ Both have fixed names and outlive the stack, so a later deployment imports them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from constructs import Construct
 
 from metering_handlers.contract.attributes import (
     DELETE_AFTER,
@@ -19,9 +18,6 @@ from metering_handlers.contract.attributes import (
     ROW_ID,
     SORT_KEY,
 )
-
-if TYPE_CHECKING:
-    from constructs import Construct
 
 _TYPES = {"S": dynamodb.AttributeType.STRING, "N": dynamodb.AttributeType.NUMBER}
 _RECOVERABLE = dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import moto.core  # noqa: F401 - reaches only the clients that are made after it
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodb import DynamoDBClient
 
 METERING_TABLE_NAME = "AWSMarketplaceMeteringRecords"
 IDEMPOTENCY_TABLE_NAME = "idempotency"

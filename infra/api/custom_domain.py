@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from aws_cdk import CfnOutput
 from aws_cdk import aws_apigateway as apigateway
@@ -11,8 +11,7 @@ from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_route53_targets as targets
 from constructs import Construct
 
-if TYPE_CHECKING:
-    from infra.config import Config, Domain
+from infra.config import Config, Domain
 
 
 class CustomDomain(Construct):

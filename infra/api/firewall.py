@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from aws_cdk import Stack
 from aws_cdk import aws_wafv2 as wafv2
 from constructs import Construct
 
 from infra.api.gateway_responses import problem_document
+from infra.config import Throttle
 from infra.ministack import is_local_cloud
 from metering_handlers.contract.problem_types import ProblemType
-
-if TYPE_CHECKING:
-    from infra.config import Throttle
 
 _WINDOW_SECONDS = 60
 """Period in which AWS WAF counts requests of an address; the shortest one ("Rate-based rule settings")."""

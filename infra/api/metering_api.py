@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import cast
 
 from aws_cdk import Acknowledgment, CfnOutput, Names, Size, Stack, Validations
 from aws_cdk import aws_apigateway as apigateway
@@ -12,15 +13,10 @@ from constructs import Construct
 
 from infra.api.custom_domain import CustomDomain
 from infra.api.gateway_responses import add_gateway_responses
-from infra.config import Authorization
+from infra.config import Authorization, Config, Domain, UsagePlan
 from infra.functions import CUSTOMER
 from infra.log_group import RetainedLogGroup
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from infra.config import Config, Domain, UsagePlan
-    from infra.metering_function import MeteringFunction
+from infra.metering_function import MeteringFunction
 
 STAGE_NAME = "prod"
 _ROLE_NAME_LENGTH = 64

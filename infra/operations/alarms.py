@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aws_cdk import Duration
+from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_cloudwatch as cloudwatch
+from constructs import Construct
 
+from infra.api.metering_api import MeteringApi
+from infra.config import Config
+from infra.metering_function import MeteringFunction
 from infra.operations.metrics import PERIOD, count_of, records_marked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from aws_cdk import aws_apigateway as apigateway
-    from constructs import Construct
-
-    from infra.api.metering_api import MeteringApi
-    from infra.config import Config
-    from infra.metering_function import MeteringFunction
 
 _FEW_REQUESTS = 20
 """Fewer requests than this in five minutes count as this many, so that a single error is at most 5 %."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration
+from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
 
+from infra.api.metering_api import MeteringApi
+from infra.metering_function import MeteringFunction
 from infra.operations.metrics import PERIOD, count_of, records_marked
 from metering_handlers.contract.attributes import PENDING_INDEX
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from aws_cdk import aws_apigateway as apigateway
-    from aws_cdk import aws_lambda as lambda_
-    from constructs import Construct
-
-    from infra.api.metering_api import MeteringApi
-    from infra.metering_function import MeteringFunction
 
 _THIRD = 8
 _HALF = 12

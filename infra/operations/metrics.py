@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
+from constructs import Construct
 
 from infra.functions import METRICS_NAMESPACE
-
-if TYPE_CHECKING:
-    from constructs import Construct
 
 PERIOD = Duration.minutes(5)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -11,17 +11,13 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.api.metering_api import MeteringApi
+from infra.config import Config
+from infra.metering_function import MeteringFunction
 from infra.ministack import is_local_cloud
 from infra.operations.alarms import create_alarms
 from infra.operations.dashboard import create_dashboard
 from infra.operations.saved_queries import create_saved_queries
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from infra.api.metering_api import MeteringApi
-    from infra.config import Config
-    from infra.metering_function import MeteringFunction
 
 
 class Operations(Construct):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from aws_cdk import Stack
 from aws_cdk import aws_logs as logs
+from constructs import Construct
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from constructs import Construct
-
-    from infra.api.metering_api import MeteringApi
-    from infra.metering_function import MeteringFunction
-
+from infra.api.metering_api import MeteringApi
+from infra.metering_function import MeteringFunction
 
 # CloudWatch Logs Insights cannot decode percent-encoding. These are the characters of a License ARN that
 # are percent-encoded; letters and digits are not (RFC 3986, section 2.3).

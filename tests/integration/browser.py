@@ -6,16 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from playwright.sync_api import Page, sync_playwright
 
 from tools.local_cloud.steps import PROJECT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 UNPACK = 'import chromium from "@sparticuz/chromium"; console.log(await chromium.executablePath());'
 INSTALLED = ("google-chrome", "chromium", "chromium-browser")
@@ -26,7 +23,7 @@ class NoChromiumError(Exception):
 
 
 @contextmanager
-def chromium_page() -> "Iterator[Page]":
+def chromium_page() -> Iterator[Page]:
     """Open an empty page; the browser is closed afterwards."""
     with ExitStack() as stack:
         environment: dict[str, str | float | bool] = dict(os.environ)

@@ -5,14 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tools.local_cloud.deploy import Api
 from tools.local_cloud.steps import PROJECT
-
-if TYPE_CHECKING:
-    from tools.local_cloud.deploy import Api
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "25"))
 """Random requests for each operation; those that the contract's examples and limits give come on top."""
@@ -32,7 +29,7 @@ def test_the_deployed_api_keeps_its_contract(  # noqa: PLR0917 - what the cases 
     phases: str,
     examples: int,
     at_least: int,
-    api: "Api",
+    api: Api,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

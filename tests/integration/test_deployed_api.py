@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import boto3
@@ -20,13 +19,10 @@ from tests.integration.http_calls import (
 )
 from tools.example_requests import INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
-from tools.local_cloud.deploy import stack_resources
-
-if TYPE_CHECKING:
-    from tools.local_cloud.deploy import Api
+from tools.local_cloud.deploy import Api, stack_resources
 
 
-def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: "Api", customer: str) -> None:
+def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: Api, customer: str) -> None:
     answer = post(api, f"/insertMeteringRecord/{customer}", INSERT_ONE)
 
     assert (answer.status_code, answer.content) == (200, b"{}")
@@ -45,7 +41,7 @@ def test_one_customers_usage_lands_in_the_table_as_the_job_reads_it(api: "Api", 
     }
 
 
-def test_entries_of_one_customer_are_added_up_to_one_record(api: "Api", customer: str) -> None:
+def test_entries_of_one_customer_are_added_up_to_one_record(api: Api, customer: str) -> None:
     buyers = [buyer | {"customerIdentifier": customer} for buyer in INSERT_MANY["buyers"]]
     payload = {"buyers": [*buyers, {"customerIdentifier": customer, **INSERT_ONE}]}
 
@@ -60,7 +56,7 @@ def test_entries_of_one_customer_are_added_up_to_one_record(api: "Api", customer
     }
 
 
-def test_a_dry_run_writes_and_remembers_nothing(api: "Api", customer: str) -> None:
+def test_a_dry_run_writes_and_remembers_nothing(api: Api, customer: str) -> None:
     path = f"/insertMeteringRecord/{customer}"
     usage = ONE_DIMENSION | {"transaction_id": "1"}
     would_be_written = {"dry_run": True, "records": 1, "duplicates": []}
@@ -77,7 +73,7 @@ def test_a_dry_run_writes_and_remembers_nothing(api: "Api", customer: str) -> No
     assert post(api, f"{path}?dry-run=true", ONE_DIMENSION).status_code == 400
 
 
-def test_usage_is_found_by_its_id(api: "Api", customer: str) -> None:
+def test_usage_is_found_by_its_id(api: Api, customer: str) -> None:
     buyers = [
         {"customerIdentifier": customer, "transaction_id": name, **ONE_DIMENSION} for name in ("a b", "c&d")
     ]
@@ -90,7 +86,7 @@ def test_usage_is_found_by_its_id(api: "Api", customer: str) -> None:
     assert listed(api, f"{customer}?transaction_id=a") == []
 
 
-def test_however_a_path_spells_a_license_arn_it_is_one_customer(api: "Api") -> None:
+def test_however_a_path_spells_a_license_arn_it_is_one_customer(api: Api) -> None:
     arn = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
     spellings = [arn, quote(arn, safe=":"), quote(arn, safe="/"), quote(arn, safe="")]
 
@@ -102,7 +98,7 @@ def test_however_a_path_spells_a_license_arn_it_is_one_customer(api: "Api") -> N
     assert len(stored(api, arn)) == len(spellings)
 
 
-def test_ten_thousand_customers_in_one_request_are_stored(api: "Api", customer: str) -> None:
+def test_ten_thousand_customers_in_one_request_are_stored(api: Api, customer: str) -> None:
     before = count_all(api)
     buyers = [{"customerIdentifier": f"{customer}-{number}", **ONE_DIMENSION} for number in range(10_000)]
 
@@ -123,7 +119,7 @@ def test_ten_thousand_customers_in_one_request_are_stored(api: "Api", customer: 
     ],
 )
 def test_a_bad_body_is_answered_with_what_to_change_and_nothing_is_written(
-    api: "Api", customer: str, body: bytes, status: int, text: str
+    api: Api, customer: str, body: bytes, status: int, text: str
 ) -> None:
     answer = send(api, "POST", f"/insertMeteringRecord/{customer}", body)
 
@@ -134,7 +130,7 @@ def test_a_bad_body_is_answered_with_what_to_change_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("spelling", ["x" * 129, "a%20b", "caf%C3%A9", "100%25"], ids=lambda each: each[:9])
-def test_a_customer_the_job_could_never_forward_is_refused(api: "Api", spelling: str) -> None:
+def test_a_customer_the_job_could_never_forward_is_refused(api: Api, spelling: str) -> None:
     before = count_all(api)
 
     answer = post(api, f"/insertMeteringRecord/{spelling}", ONE_DIMENSION)
@@ -152,13 +148,13 @@ def test_a_customer_the_job_could_never_forward_is_refused(api: "Api", spelling:
         ("GET", "/listMeteringRecords/c"),
     ],
 )
-def test_a_caller_without_a_signature_is_refused(api: "Api", method: str, path: str) -> None:
+def test_a_caller_without_a_signature_is_refused(api: Api, method: str, path: str) -> None:
     answer = send(api, method, path, b"{}" if method == "POST" else None, signed=False)
 
     assert_is_problem(answer, 403, "forbidden", "Signature Version 4")
 
 
-def test_a_request_leaves_a_structured_line_in_cloudwatch_logs(api: "Api", customer: str) -> None:
+def test_a_request_leaves_a_structured_line_in_cloudwatch_logs(api: Api, customer: str) -> None:
     assert post(api, f"/insertMeteringRecord/{customer}", ONE_DIMENSION).status_code == 200
     request_id = stored(api, customer)[0]["request_id"]["S"]
 

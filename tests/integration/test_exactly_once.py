@@ -8,9 +8,9 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -18,18 +18,14 @@ import requests
 
 from tests.integration.http_calls import ONE_DIMENSION, count_all, post, stored, usage_of
 from tools.local_cloud.api_client import send
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tools.local_cloud.deploy import Api
+from tools.local_cloud.deploy import Api
 
 CLIENTS = 16
 """The local cloud starts a process with its own copy of the bundle for each, which takes most of the time."""
 MAX_AHEAD_MS = 10_000
 
 
-def at_once(call: "Callable[[int], requests.Response]") -> list[requests.Response]:
+def at_once(call: Callable[[int], requests.Response]) -> list[requests.Response]:
     """Let all clients call in the same moment."""
     start = threading.Barrier(CLIENTS)
 
@@ -55,7 +51,7 @@ def entry(customer: str, transaction_id: str, dimension: str, quantity: int) -> 
     }
 
 
-def sums_of(api: "Api", *customers: str) -> Counter[tuple[str, str]]:
+def sums_of(api: Api, *customers: str) -> Counter[tuple[str, str]]:
     """Add up what is stored, by customer and dimension, as the hourly job does."""
     sums: Counter[tuple[str, str]] = Counter()
     for customer in customers:
@@ -93,7 +89,7 @@ def insert_many_function_name() -> str:
     "usage", [ONE_DIMENSION, ONE_DIMENSION | {"transaction_id": "1"}], ids=["plain", "with an id"]
 )
 def test_clients_at_once_with_one_key_write_one_record(
-    api: "Api", customer: str, usage: dict[str, object]
+    api: Api, customer: str, usage: dict[str, object]
 ) -> None:
     answers = at_once(
         lambda _: post(
@@ -110,7 +106,7 @@ def test_clients_at_once_with_one_key_write_one_record(
     assert len(stored(api, customer)) == 1
 
 
-def test_clients_at_once_with_one_id_in_other_company_store_it_once(api: "Api", customer: str) -> None:
+def test_clients_at_once_with_one_id_in_other_company_store_it_once(api: Api, customer: str) -> None:
     """Each request has the shared entry and one of its own; every other request has a key."""
 
     def call(number: int) -> requests.Response:
@@ -127,7 +123,7 @@ def test_clients_at_once_with_one_id_in_other_company_store_it_once(api: "Api", 
     assert sums_of(api, customer) == {(customer, "m"): CLIENTS + 1}
 
 
-def test_clients_at_once_with_keys_of_their_own_write_a_record_each(api: "Api", customer: str) -> None:
+def test_clients_at_once_with_keys_of_their_own_write_a_record_each(api: Api, customer: str) -> None:
     answers = at_once(
         lambda number: post(
             api,
@@ -141,7 +137,7 @@ def test_clients_at_once_with_keys_of_their_own_write_a_record_each(api: "Api", 
     assert len(stored(api, customer)) == CLIENTS
 
 
-def test_a_request_whose_function_is_killed_is_completed_by_its_key(api: "Api", customer: str) -> None:
+def test_a_request_whose_function_is_killed_is_completed_by_its_key(api: Api, customer: str) -> None:
     before = count_all(api)
     payload = bulk(customer, 10_000)
     headers = {"Idempotency-Key": customer}
@@ -171,7 +167,7 @@ def test_a_request_whose_function_is_killed_is_completed_by_its_key(api: "Api", 
     assert count_all(api) - before == 10_000
 
 
-def test_a_request_abandoned_50_times_at_random_moments_is_stored_once(api: "Api", customer: str) -> None:
+def test_a_request_abandoned_50_times_at_random_moments_is_stored_once(api: Api, customer: str) -> None:
     before = count_all(api)
     body = json.dumps(bulk(customer, 300)).encode()
     headers = {"Idempotency-Key": customer}
@@ -194,7 +190,7 @@ def test_a_request_abandoned_50_times_at_random_moments_is_stored_once(api: "Api
     assert count_all(api) == before + 300
 
 
-def test_a_killed_client_that_regroups_unsent_usage_is_billed_once(api: "Api", customer: str) -> None:
+def test_a_killed_client_that_regroups_unsent_usage_is_billed_once(api: Api, customer: str) -> None:
     """The client notes what it has sent after the answer, and starts again from its notes after each kill."""
     chosen = random.Random(18)  # noqa: S311 - the same requests each time
     customers = [f"{customer}-{number}" for number in range(5)]

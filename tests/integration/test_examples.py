@@ -6,18 +6,14 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.http_calls import stored
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tools.local_cloud.deploy import Api
+from tools.local_cloud.deploy import Api
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CUSTOMER = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
@@ -36,7 +32,7 @@ def run(command: list[str], **variables: str) -> str:
     return finished.stdout
 
 
-def test_the_examples_report_the_same_usage_once(api: "Api") -> None:
+def test_the_examples_report_the_same_usage_once(api: Api) -> None:
     before = len(stored(api, CUSTOMER))
     hour = str(uuid.uuid4())
 
@@ -74,7 +70,7 @@ class BusyApiHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def busy_api() -> "Iterator[BusyApi]":
+def busy_api() -> Iterator[BusyApi]:
     with BusyApi() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

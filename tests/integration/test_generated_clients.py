@@ -6,17 +6,13 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tools.local_cloud.deploy import Api
 from tools.local_cloud.steps import LOCAL, PROJECT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tools.local_cloud.deploy import Api
 
 CONTRACT = PROJECT / "docs" / "openapi.json"
 PROGRAMS = Path(__file__).with_name("generated")
@@ -43,7 +39,7 @@ GENERATOR_TYPE_ERRORS = (
 )
 
 
-def output_of(*command: str | Path, variables: "Mapping[str, str] | None" = None, fails: bool = False) -> str:
+def output_of(*command: str | Path, variables: Mapping[str, str] | None = None, fails: bool = False) -> str:
     finished = subprocess.run(  # noqa: S603 - the generators, and the programs beside this file
         command, cwd=PROJECT, env=os.environ | (variables or {}), capture_output=True, text=True, check=False
     )
@@ -79,18 +75,18 @@ def type_errors(program: str, packages: Path, expected: tuple[str, ...] = ()) ->
     return unexpected(output, " error: ", expected)
 
 
-def result_of(api: "Api", *command: str | Path, **variables: str) -> object:
+def result_of(api: Api, *command: str | Path, **variables: str) -> object:
     customer = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
     variables |= api.caller_variables | {"METERING_API_URL": api.api_url, "CUSTOMER": customer}
     return json.loads(output_of(*command, variables=variables))
 
 
-def python_result(api: "Api", program: str, packages: Path) -> object:
+def python_result(api: Api, program: str, packages: Path) -> object:
     command = (sys.executable, "-m", f"tests.integration.generated.{program}")
     return result_of(api, *command, PYTHONPATH=str(packages))
 
 
-def test_openapi_python_client(api: "Api", tmp_path: Path) -> None:
+def test_openapi_python_client(api: Api, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"post_hooks": []}')
     output_of(
         tool("openapi-python-client"),
@@ -104,7 +100,7 @@ def test_openapi_python_client(api: "Api", tmp_path: Path) -> None:
     assert python_result(api, "with_openapi_python_client", tmp_path) == RESULT
 
 
-def test_openapi_generator(api: "Api", tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_openapi_generator(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if shutil.which("java") is None:
         with capsys.disabled():
             print("\nNot tested: the client of openapi-generator, because there is no java on the path.")
@@ -121,7 +117,7 @@ def test_openapi_generator(api: "Api", tmp_path: Path, capsys: pytest.CaptureFix
     assert python_result(api, "with_openapi_generator", tmp_path) == RESULT
 
 
-def test_openapi_fetch(api: "Api", tmp_path: Path) -> None:
+def test_openapi_fetch(api: Api, tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(NODE_MODULES)
     program = shutil.copy(PROGRAMS / "with_openapi_fetch.mts", tmp_path)
 

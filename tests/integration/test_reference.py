@@ -2,29 +2,25 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.integration.browser import NoChromiumError, chromium_page
 from tests.integration.http_calls import stored
+from tools.local_cloud.deploy import Api
 from tools.local_cloud.steps import LOGS
 from tools.openapi.reference import ReferenceServer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tools.local_cloud.deploy import Api
 
 SCREENSHOT = LOGS / "reference.png"
 
 
 @pytest.fixture(scope="module")
-def page() -> "Iterator[Page]":
+def page() -> Iterator[Page]:
     try:
         with chromium_page() as empty:
             yield empty
@@ -33,7 +29,7 @@ def page() -> "Iterator[Page]":
 
 
 @contextmanager
-def reference(api_file: Path) -> "Iterator[ReferenceServer]":
+def reference(api_file: Path) -> Iterator[ReferenceServer]:
     with ReferenceServer(0, api_file) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
@@ -52,7 +48,7 @@ def try_insert(page: Page, customer: str) -> Locator:
     return operation
 
 
-def test_a_call_tried_in_the_page_is_stored(page: Page, api: "Api", customer: str, tmp_path: Path) -> None:
+def test_a_call_tried_in_the_page_is_stored(page: Page, api: Api, customer: str, tmp_path: Path) -> None:
     api_file = tmp_path / "api.json"
     api_file.write_text(json.dumps(asdict(api)))
     with reference(api_file) as server:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from metering_cli.reporting.page import render_page
 from metering_cli.reporting.report import Report
 from tests.integration.browser import chromium_page
 from tests.unit.metering_cli.metering_items import answered, billed, failed_with, pending
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OVERFLOWING = """[...document.querySelectorAll("body *")]
   .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5)

@@ -5,19 +5,16 @@ verify the signatures of its own key.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.http_calls import ONE_DIMENSION, assert_is_problem, post, stored
-
-if TYPE_CHECKING:
-    from tools.local_cloud.deploy import Api
+from tools.local_cloud.deploy import Api
 
 
-def test_the_caller_may_do_nothing_but_call_the_api(api: "Api") -> None:
+def test_the_caller_may_do_nothing_but_call_the_api(api: Api) -> None:
     dynamodb = boto3.client(
         "dynamodb", aws_access_key_id=api.access_key_id, aws_secret_access_key=api.secret_access_key
     )
@@ -28,14 +25,14 @@ def test_the_caller_may_do_nothing_but_call_the_api(api: "Api") -> None:
     assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
-def test_a_wrong_secret_is_refused(api: "Api", customer: str) -> None:
+def test_a_wrong_secret_is_refused(api: Api, customer: str) -> None:
     impostor = replace(api, secret_access_key=api.secret_access_key[::-1])
 
     assert_is_problem(post(impostor, f"/insertMeteringRecord/{customer}", ONE_DIMENSION), 403, "forbidden")
     assert stored(api, customer) == []
 
 
-def test_an_identity_that_may_not_invoke_the_api_is_refused(api: "Api", customer: str) -> None:
+def test_an_identity_that_may_not_invoke_the_api_is_refused(api: Api, customer: str) -> None:
     iam = boto3.client("iam")
     iam.create_user(UserName=customer)
     key = iam.create_access_key(UserName=customer)["AccessKey"]

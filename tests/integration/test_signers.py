@@ -6,8 +6,8 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -22,10 +22,7 @@ from requests_aws4auth import AWS4Auth
 from tests.integration.signers.verifier import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SERVICE, Verifier
 from tools.local_cloud.steps import PROJECT
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Send = Callable[[str, str, str | None], bool]
+Send = Callable[[str, str, str | None], bool]
 
 ARN = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
 LIST = "/prod/listMeteringRecords/"
@@ -63,7 +60,7 @@ VARIABLES = {
 
 
 @pytest.fixture(scope="module")
-def url() -> "Iterator[str]":
+def url() -> Iterator[str]:
     with Verifier() as server:
         threading.Thread(target=server.serve_forever).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -94,7 +91,7 @@ def with_requests(method: str, url: str, body: str | None) -> bool:
     return requests.request(method, url, data=body, auth=auth, timeout=10).ok
 
 
-def with_botocore(signer: type[SigV4Auth | CrtSigV4Auth]) -> "Send":
+def with_botocore(signer: type[SigV4Auth | CrtSigV4Auth]) -> Send:
     def send(method: str, url: str, body: str | None) -> bool:
         request = AWSRequest(method, url, data=body)
         signer(CREDENTIALS, SERVICE, REGION).add_auth(request)
@@ -130,7 +127,7 @@ def run(command: list[str]) -> str:
         ("awscrt", with_botocore(CrtSigV4Auth)),
     ],
 )
-def test_signers_of_python(client: str, send: "Send", url: str) -> None:
+def test_signers_of_python(client: str, send: Send, url: str) -> None:
     accepted = {form: send(method, url + path, body) for form, (method, path, body) in FORMS.items()}
 
     assert words(accepted) == documented(client)

@@ -7,20 +7,17 @@ import sys
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from click.testing import CliRunner
 
+from metering_cli.importing.bulk import Request
 from metering_cli.importing.client import Client
 from metering_cli.importing.command import import_command
+from metering_handlers.contract.answers import Duplicate
 from tests.integration.http_calls import usage_of
-
-if TYPE_CHECKING:
-    from metering_cli.importing.bulk import Request
-    from metering_handlers.contract.answers import Duplicate
-    from tools.local_cloud.deploy import Api
+from tools.local_cloud.deploy import Api
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM_SECONDS = 120
@@ -33,7 +30,7 @@ def write_csv(folder: Path, lines: list[tuple[str, str, int]]) -> Path:
     return path
 
 
-def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_program(path: Path, api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "metering_cli", "import", str(path), "--import-id", "2026-11", "--json"]
     return subprocess.run(  # noqa: S603 - this very program
         [*program, "--api-url", api.api_url, *arguments],
@@ -46,7 +43,7 @@ def run_program(path: Path, api: "Api", *arguments: str) -> subprocess.Completed
     )
 
 
-def stored(api: "Api", prefix: str) -> Counter[tuple[str, str]]:
+def stored(api: Api, prefix: str) -> Counter[tuple[str, str]]:
     """Add up what is stored for customers whose identifiers have this prefix, by customer and dimension."""
     pages = (
         boto3.client("dynamodb")
@@ -73,7 +70,7 @@ def added_up(lines: list[tuple[str, str, int]]) -> Counter[tuple[str, str]]:
     return sums
 
 
-def test_every_line_is_stored_once_however_often_it_is_sent(api: "Api", tmp_path: Path) -> None:
+def test_every_line_is_stored_once_however_often_it_is_sent(api: Api, tmp_path: Path) -> None:
     prefix = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
     lines = [(f"{prefix}-{number % 7}", f"dimension_{number % 20}", number % 3) for number in range(300)]
 
@@ -90,14 +87,14 @@ def test_every_line_is_stored_once_however_often_it_is_sent(api: "Api", tmp_path
 
 
 def test_after_an_interruption_a_rerun_loses_and_doubles_nothing(
-    api: "Api", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = f"c-{uuid.uuid4().hex}"
     lines = [(f"{prefix}-{number}", "seats", number) for number in range(1, 2_501)]
     path = write_csv(tmp_path, lines)
     store = Client.store
 
-    def interrupt_before_the_answer(self: Client, request: "Request") -> "list[Duplicate]":
+    def interrupt_before_the_answer(self: Client, request: Request) -> list[Duplicate]:
         store(self, request)
         raise KeyboardInterrupt
 
@@ -116,7 +113,7 @@ def test_after_an_interruption_a_rerun_loses_and_doubles_nothing(
 
 
 def test_a_caller_whom_the_api_does_not_know_sends_nothing(
-    api: "Api", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = f"c-{uuid.uuid4().hex}"
     path = write_csv(tmp_path, [(prefix, "seats", 1)])

@@ -15,27 +15,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import boto3
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
 from tests.integration.browser import chromium_page
 from tools.local_cloud.api_client import send
+from tools.local_cloud.deploy import Api
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace, MeteringError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
-
-    from tools.local_cloud.deploy import Api
-
-    Item = dict[str, AttributeValueTypeDef]
-    Usage = Counter[tuple[str, str]]
+Item = dict[str, AttributeValueTypeDef]
+Usage = Counter[tuple[str, str]]
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM_SECONDS = 1_200

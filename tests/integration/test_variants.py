@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import boto3
 import pytest
+import requests
 
+from infra.config import Config
 from tests.integration.http_calls import ONE_DIMENSION, assert_is_problem, listed, post, stored, usage_of
 from tests.integration.test_examples import CUSTOMER, EXAMPLES, run
 from tools.local_cloud.api_client import send
@@ -22,13 +24,6 @@ from tools.local_cloud.deploy import (
     read_config,
     stack_resources,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import requests
-
-    from infra.config import Config
 
 DOMAIN = {
     "name": "metering.example.com",
@@ -59,12 +54,12 @@ class Products:
 
 
 @pytest.fixture(scope="module")
-def products() -> "Iterator[Products]":
+def products() -> Iterator[Products]:
     with local_cloud(read_config().aws_region_name) as cloud:
         yield Products(deploy(cloud, config_of("a")), deploy_stack(cloud, config_of("b")), cloud)
 
 
-def config_of(product: str) -> "Config":
+def config_of(product: str) -> Config:
     return read_config(
         stack_name=f"product-{product}",
         metering_table_name=f"MeteringRecords-{product}",
@@ -80,7 +75,7 @@ def key_of_a() -> dict[str, str]:
     return {"x-api-key": key["value"]}
 
 
-def insert(api: Api, customer: str, headers: dict[str, str]) -> "requests.Response":
+def insert(api: Api, customer: str, headers: dict[str, str]) -> requests.Response:
     body = json.dumps(ONE_DIMENSION).encode()
     return send(api, "POST", f"/insertMeteringRecord/{customer}", body, headers, signed=False)
 
@@ -170,7 +165,7 @@ def test_a_new_deployment_finds_the_tables_that_the_deleted_one_left(products: P
 
 
 @pytest.fixture(scope="module")
-def api_at_domain() -> "Iterator[Api]":
+def api_at_domain() -> Iterator[Api]:
     with local_cloud(read_config().aws_region_name) as cloud:
         zone = boto3.client("route53").create_hosted_zone(Name="example.com", CallerReference="test")
         zone_id = zone["HostedZone"]["Id"].removeprefix("/hostedzone/")

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -15,9 +15,6 @@ from tests.unit.checks.quickstart_job import create_job, give_room
 from tools.local_cloud.cloud import local_cloud
 from tools.local_cloud.deploy import Api, deploy, read_config
 from tools.local_cloud.steps import PROJECT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PERMISSIONS = "The functions may do what they need on the tables"
 LISTS = "Customers that do not exist have empty lists, License ARNs too"
@@ -86,7 +83,7 @@ def test_another_deployment_than_the_configured_one_fails(
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> "Iterator[Api]":
+def sandbox() -> Iterator[Api]:
     config = Config.from_context(
         read_config().model_dump(mode="json", exclude_unset=True) | {"create_metering_table": True}
     )

@@ -1,7 +1,6 @@
 """Fixtures of all unit tests: the functions' environment and the tables, in moto."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from tests.environment import METERING_TABLE_NAME, create_tables
 
@@ -10,13 +9,11 @@ import boto3
 import pytest
 from hypothesis import settings
 from moto import mock_aws
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 from metering_handlers.inserting import writer
 from tests.unit.lambda_calls import Api
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 # On a busy machine an example may take any time.
 settings.register_profile("no-deadline", settings(), deadline=None)
@@ -24,15 +21,13 @@ settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")
-def dynamodb_client() -> "DynamoDBClient":
+def dynamodb_client() -> DynamoDBClient:
     """Create the client once: reading its model takes longer than most tests."""
     return boto3.client("dynamodb")
 
 
 @pytest.fixture
-def dynamodb(
-    dynamodb_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch
-) -> Iterator["DynamoDBClient"]:
+def dynamodb(dynamodb_client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
     # moto's transactions copy the whole backend, which other threads must not change meanwhile.
     monkeypatch.setattr(writer, "WRITE_PARALLELISM", 1)
     with mock_aws():
@@ -41,22 +36,22 @@ def dynamodb(
 
 
 @pytest.fixture
-def api(dynamodb: "DynamoDBClient") -> Api:  # noqa: ARG001 - the functions need the table
+def api(dynamodb: DynamoDBClient) -> Api:  # noqa: ARG001 - the functions need the table
     return Api()
 
 
 class StoredItems:
     """Items of a table."""
 
-    def __init__(self, client: "DynamoDBClient", table_name: str = METERING_TABLE_NAME) -> None:
+    def __init__(self, client: DynamoDBClient, table_name: str = METERING_TABLE_NAME) -> None:
         self._client = client
         self._table_name = table_name
 
-    def all(self) -> list[dict[str, "AttributeValueTypeDef"]]:
+    def all(self) -> list[dict[str, AttributeValueTypeDef]]:
         pages = self._client.get_paginator("scan").paginate(TableName=self._table_name)
         return [item for page in pages for item in page["Items"]]
 
-    def put(self, **attributes: "AttributeValueTypeDef") -> None:
+    def put(self, **attributes: AttributeValueTypeDef) -> None:
         self._client.put_item(TableName=self._table_name, Item=attributes)
 
     def usage(self) -> list[tuple[str, dict[str, int]]]:
@@ -79,5 +74,5 @@ class StoredItems:
 
 
 @pytest.fixture
-def stored(dynamodb: "DynamoDBClient") -> StoredItems:
+def stored(dynamodb: DynamoDBClient) -> StoredItems:
     return StoredItems(dynamodb)

@@ -3,16 +3,14 @@
 import functools
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 
+from tools.openapi.answers import JsonObject
 from tools.openapi.document import FILE
 
-if TYPE_CHECKING:
-    from tools.openapi.answers import JsonObject
-
-DOCUMENT: "JsonObject" = json.loads(FILE.read_text(encoding="utf-8"))
+DOCUMENT: JsonObject = json.loads(FILE.read_text(encoding="utf-8"))
 # The published schemas let clients ignore members that later versions add. These are closed, so that a member
 # that is not documented fails a test.
 _CLOSED_COMPONENTS = DOCUMENT["components"] | {
@@ -48,7 +46,7 @@ def validators(method: str, resource: str) -> dict[tuple[int, str], jsonschema_r
     }
 
 
-def resolved(answer: "JsonObject") -> dict[str, Any]:
+def resolved(answer: JsonObject) -> dict[str, Any]:
     """Resolve a reference; return other objects unchanged."""
     name = answer.get("$ref", "").rpartition("/")[2]
     found: JsonObject = DOCUMENT["components"]["responses"][name] if name else answer

@@ -5,16 +5,14 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from metering_handlers import insert_metering_record, insert_metering_records, list_metering_records
+from metering_handlers.http.resolver import LambdaHandler
 from tests.unit.contract import assert_documented
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID, proxy_event
-
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.typing import LambdaContext
-
-    from metering_handlers.http.resolver import LambdaHandler
 
 Headers = Mapping[str, str]
 Query = Mapping[str, str | list[str]]
@@ -117,7 +115,7 @@ class Api:
             request_time_ms=self.request_time,
         )
 
-    def call(self, handler: "LambdaHandler", event: dict[str, Any]) -> Answer:
+    def call(self, handler: LambdaHandler, event: dict[str, Any]) -> Answer:
         """Call a function, and check that docs/openapi.json describes the answer."""
         answer = handler(event, cast("LambdaContext", self.context))
         headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}

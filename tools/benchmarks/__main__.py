@@ -13,21 +13,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from infra.bundling import REQUIREMENTS, SOURCE, Target, bundle
 from infra.byte_code import find_interpreter
 from tools.benchmarks.measured import UNITS
 from tools.benchmarks.published import Result, publish
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 PROJECT = Path(__file__).parents[2]
 _COLD_STARTS = 15

@@ -11,15 +11,13 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tools.benchmarks import events
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 MODULES = {
     "insert_one": "metering_handlers.insert_metering_record",

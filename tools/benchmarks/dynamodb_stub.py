@@ -13,11 +13,9 @@ import sys
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from typing import Any
 
 LATENCY_SECONDS = 0.004
 PARTITION_WRITE_UNITS = 1_000

@@ -14,19 +14,17 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import boto3
 from botocore.client import BaseClient
 from botocore.config import Config
 
+from metering_handlers.inserting.deployment_rules import DeploymentRules
 from metering_handlers.inserting.subscribers import Subscribers
 from tools.benchmarks import events
 from tools.benchmarks.alone import call, handler_of, print_result
-
-if TYPE_CHECKING:
-    from metering_handlers.inserting.deployment_rules import DeploymentRules
 
 Side = Callable[[], float]
 Comparison = Callable[[], tuple[Side, Side]]

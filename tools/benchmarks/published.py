@@ -6,15 +6,14 @@ import json
 import re
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("svg")
-import matplotlib.pyplot as plt
+from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+import matplotlib.pyplot as plt
 
 Result = dict[str, Any]
 

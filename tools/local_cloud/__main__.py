@@ -6,7 +6,7 @@ import argparse
 import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,9 +15,6 @@ from tools.local_cloud.cloud import MINISTACK_LOG, local_cloud
 from tools.local_cloud.demo import run_demo
 from tools.local_cloud.deploy import API_FILE, Api, api_file, deploy, only_api_up, read_config
 from tools.local_cloud.steps import StepError, say, shown
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _INTERRUPTED = 128 + signal.SIGINT
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import requests
+from requests.auth import AuthBase
 from requests_aws4auth import AWS4Auth
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from requests.auth import AuthBase
-
-    from tools.local_cloud.deploy import Api
+from tools.local_cloud.deploy import Api
 
 
 def signer(api: Api) -> AuthBase:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import requests
 
 from tools.local_cloud.steps import LOCAL, LOGS, StepError, run, start, step, stop_group
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
 
 ACCESS_KEY = "test"
 SECRET_KEY = "test"  # noqa: S105 - MiniStack's well-known key, of no value anywhere else

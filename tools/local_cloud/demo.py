@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import boto3
@@ -17,17 +18,12 @@ from checks.log_lines import find_log_line
 from metering_handlers.contract.deployment import idempotency_table_name
 from tools.example_requests import CUSTOMER, INSERT_MANY, INSERT_ONE
 from tools.local_cloud.api_client import send
-from tools.local_cloud.deploy import stack_resources
+from tools.local_cloud.deploy import Api, stack_resources
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace
 from tools.local_cloud.steps import PROJECT, StepError, say
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from tools.local_cloud.deploy import Api
-
-    Quantities = dict[str, int]
-    """By dimension."""
+Quantities = dict[str, int]
+"""By dimension."""
 
 IDEMPOTENCY_KEY = "demo-2026-11"
 TRANSACTION_ID = "demo-2026-11-23T10"

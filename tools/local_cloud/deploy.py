@@ -9,22 +9,18 @@ import platform
 import sys
 import sysconfig
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
 
 from infra.config import Config, ConfigError, read_context
 from infra.ministack import CONTEXT_KEY
+from tools.local_cloud.cloud import Cloud
 from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tools.local_cloud.cloud import Cloud
 
 API_FILE = LOCAL / "api.json"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from metering_handlers.contract.answers import (
     DryRun,
@@ -21,12 +23,6 @@ from metering_handlers.contract.answers import (
 )
 from metering_handlers.contract.problem_types import PROBLEM_JSON, SAFE_REPEAT, SEE_STORED, ProblemType
 from metering_handlers.contract.queries import RecordStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 JsonObject = dict[str, Any]
 

@@ -9,26 +9,21 @@ import importlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from infra.functions import FUNCTIONS
 from metering_handlers.contract.limits import MAX_QUANTITY
 from metering_handlers.contract.queries import Instant
+from metering_handlers.http.resolver import MeteringResolver
 from tools.example_requests import INSERT_MANY, INSERT_ONE
 from tools.local_cloud.steps import PROJECT
 from tools.openapi import answers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import JsonValue
-
-    from metering_handlers.http.resolver import MeteringResolver
-    from tools.openapi.answers import JsonObject
+from tools.openapi.answers import JsonObject
 
 FILE = PROJECT / "docs" / "openapi.json"
 

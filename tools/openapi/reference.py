@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from requests import RequestException
 
 from tools.local_cloud.api_client import send
 from tools.local_cloud.deploy import API_FILE, Api
 from tools.local_cloud.steps import say
+from tools.openapi.answers import JsonObject
 from tools.openapi.document import FILE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tools.openapi.answers import JsonObject
 
 _PORT = 8000
 _LOOPBACK = "127.0.0.1"

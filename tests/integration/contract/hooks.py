@@ -5,16 +5,14 @@ below.
 """
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import schemathesis
+from requests import PreparedRequest
 from requests.auth import AuthBase
 from requests_aws4auth import AWS4Auth
+from schemathesis import Case, CheckContext, Response
 from schemathesis.openapi.checks import RejectedPositiveData
-
-if TYPE_CHECKING:
-    from requests import PreparedRequest
-    from schemathesis import Case, CheckContext, Response
 
 KEY_REUSED = "urn:marketplace-metering:problem:idempotency-key-reused"
 RULES = {
@@ -55,7 +53,7 @@ class Signer(AuthBase):
         "execute-api",
     )
 
-    def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         unsigned = {name: value for name, value in request.headers.items() if name.lower() != "content-type"}
         for name in unsigned:
             del request.headers[name]
@@ -68,7 +66,7 @@ SIGNER = Signer()
 schemathesis.auth.set_from_requests(SIGNER)  # type: ignore[attr-defined] # documented, but put there at run time
 
 
-def codes_of(response: "Response") -> set[str]:
+def codes_of(response: Response) -> set[str]:
     """Return the codes of all violations, or else the problem's type; nothing if it was accepted."""
     if response.status_code == 200:
         return set()
@@ -78,9 +76,9 @@ def codes_of(response: "Response") -> set[str]:
 
 @schemathesis.check
 def the_schema_is_all_of_the_rules_but_these(
-    ctx: "CheckContext",  # noqa: ARG001
-    response: "Response",
-    case: "Case[Any]",
+    ctx: CheckContext,  # noqa: ARG001
+    response: Response,
+    case: Case[Any],
 ) -> None:
     """Replace positive_data_acceptance, which knows statuses but no codes."""
     if case.meta is None or not case.meta.generation.mode.is_positive:

@@ -3,7 +3,7 @@
 
 import json
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import httpx
 from metering_client import Client
@@ -23,16 +23,13 @@ from metering_client.types import UNSET, Unset
 
 from tests.integration.generated.signing import signed_headers
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CUSTOMER = os.environ["CUSTOMER"]
 
 
 class Signature(httpx.Auth):
     requires_request_body = True
 
-    def auth_flow(self, request: httpx.Request) -> "Iterator[httpx.Request]":  # type: ignore[override]
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
         request.headers.update(signed_headers(request.method, str(request.url), request.content))
         yield request
 

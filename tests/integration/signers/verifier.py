@@ -7,13 +7,10 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 
 import hashlib
 import hmac
+from email.message import Message
 from functools import reduce
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
-
-if TYPE_CHECKING:
-    from email.message import Message
 
 ACCESS_KEY_ID = "AKIDEXAMPLE"
 SECRET_ACCESS_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"  # noqa: S105 - of AWS's documentation
@@ -22,7 +19,7 @@ SERVICE = "execute-api"
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-def canonical_request(method: str, target: str, headers: "Message", signed: str, body: bytes) -> str:
+def canonical_request(method: str, target: str, headers: Message, signed: str, body: bytes) -> str:
     path, _, query = target.partition("?")
     parameters = [parameter.partition("=") for parameter in query.split("&") if parameter]
     encoded = sorted((encode(name), encode(value)) for name, _, value in parameters)
@@ -43,7 +40,7 @@ def encode(text: str) -> str:
     return quote(unquote(text), safe="-_.~")
 
 
-def is_signed(method: str, target: str, headers: "Message", body: bytes) -> bool:
+def is_signed(method: str, target: str, headers: Message, body: bytes) -> bool:
     authorization = headers.get("Authorization", "")
     if not authorization.startswith(ALGORITHM):
         return False

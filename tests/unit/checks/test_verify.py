@@ -11,9 +11,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -21,9 +21,6 @@ import pytest
 from checks.deployment import Deployment, authorization
 from checks.target_account import TargetAccount
 from checks.verify import CHECKS, main
-
-if TYPE_CHECKING:
-    from email.message import Message
 
 INVALID = (422, b'{"type": "urn:marketplace-metering:problem:invalid-request", "instance": "lost"}')
 RECORDS = (200, b'{"records": [{}]}')

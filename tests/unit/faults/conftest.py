@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from tests.environment import create_tables
 
 # isort: split
+from collections.abc import Callable, Iterator
+
 import boto3
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from mypy_boto3_dynamodb import DynamoDBClient
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from metering_handlers.http.resolver import metrics
 from metering_handlers.inserting import writer
 from tests.unit.faults.engine import SUBSCRIBERS_TABLE_NAME, running_engine
 from tests.unit.faults.faults import Fault
 from tests.unit.faults.run import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
-
-    from tests.unit.faults.schedules import Schedule
-
+from tests.unit.faults.schedules import Schedule
 
 _TALLY = pytest.StashKey[Counter[str]]()
 """What came about in the session, and how often; also in xdist's workers."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from tests.unit.faults.engine import is_read
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 T = TypeVar("T")
 

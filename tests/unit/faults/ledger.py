@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from metering_handlers.contract.limits import MAX_TIMESTAMP
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
+from tests.unit.faults.engine import Put
+from tests.unit.faults.schedules import GRACE_S, Deployment, Unit
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Any
-
-    from tests.unit.faults.engine import Put
-    from tests.unit.faults.schedules import Deployment, Unit
-
-    RecordKey = tuple[str, int]
-    Group = tuple[str, str]
-    """Customer and transaction id."""
+RecordKey = tuple[str, int]
+Group = tuple[str, str]
+"""Customer and transaction id."""
 
 SUM = "sum"
 """A dimension of every unit, which is therefore added up; that of its own tells units apart."""
-GRACE_S = 3_600
 _DAY_S = 86_400
 _MAX_AHEAD_MS = 10_000
 

@@ -5,40 +5,31 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Any
 from unittest.mock import patch
+
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers import insert_metering_record, insert_metering_records
 from metering_handlers.contract.queries import RecordStatus
+from metering_handlers.http.resolver import LambdaHandler
 from metering_handlers.inserting import canonical_form, division, insertion, request_state
 from metering_handlers.inserting.subscribers import Subscribers
 from metering_handlers.listing.outcomes import outcome_of
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
-from tests.unit.faults.engine import SUBSCRIBERS_TABLE_NAME, is_read, token_and_transaction
-from tests.unit.faults.ledger import SUM, Ledger, Sent, Use
-from tests.unit.faults.schedules import Call, Deployment, Move, Payload, TimeToLive
-from tests.unit.faults.simulation import Simulation
-from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api, buyer, buyers, usage
+from tests.unit.faults.engine import SUBSCRIBERS_TABLE_NAME, Engine, Put, is_read, token_and_transaction
+from tests.unit.faults.faults import Fault
+from tests.unit.faults.ledger import SUM, Group, Ledger, Sent, Use
+from tests.unit.faults.schedules import Call, Day, Deployment, JobRuns, Move, Payload, Schedule, TimeToLive
+from tests.unit.faults.simulation import Invocation, Simulation
+from tests.unit.lambda_calls import FUNCTION_TIME_MS, Answer, Api, FakeContext, buyer, buyers, usage
 from tests.unit.proxy_event import as_json, proxy_event
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from metering_handlers.http.resolver import LambdaHandler
-    from tests.unit.faults.engine import Engine, Put
-    from tests.unit.faults.faults import Fault
-    from tests.unit.faults.ledger import Group
-    from tests.unit.faults.schedules import Day, JobRuns, Schedule
-    from tests.unit.faults.simulation import Invocation
-    from tests.unit.lambda_calls import Answer, FakeContext
 
 START_MS = 1_795_446_956_551
 _HOUR_MS = 3_600_000

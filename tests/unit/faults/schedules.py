@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import TYPE_CHECKING, cast
 
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from tests.unit.faults.faults import Fault
-from tests.unit.faults.ledger import GRACE_S
 from tests.unit.lambda_calls import FUNCTION_TIME_MS
 from tools.local_cloud.hourly_job import MeteringError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from _typeshed import DataclassInstance
-    from hypothesis.strategies import SearchStrategy
 
 NOBODY = 9
 """A customer that no unit has."""
 FUNCTION_TIMES_MS = (FUNCTION_TIME_MS, 9_000, 5_100)
 """How long Lambda lets a function run; with little time a few faults are enough for a 503."""
 
+GRACE_S = 3_600
+"""Rows count that much longer than promised."""
 
+
+@dataclass(frozen=True, repr=False)
 class _Plain:
     """Leaves default values out of its repr, so that a failing schedule is short to read, and to copy."""
 
     def __repr__(self) -> str:
         unusual = [
             f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(cast("DataclassInstance", self))
+            for field in fields(self)
             if getattr(self, field.name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(unusual)})"

@@ -10,14 +10,16 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from unittest.mock import patch
 
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
@@ -26,10 +28,11 @@ from botocore.exceptions import (
 )
 from greenlet import getcurrent, greenlet
 from moto.core.models import botocore_stubber
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers import insert_metering_record, insert_metering_records
 from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
-from tests.unit.faults.engine import error_response, keys_of, response_to, summary_of
+from tests.unit.faults.engine import Engine, Put, error_response, keys_of, response_to, summary_of
 from tests.unit.faults.faults import (
     CANCELLATIONS,
     REFUSALS,
@@ -39,16 +42,7 @@ from tests.unit.faults.faults import (
     part_of,
     possible,
 )
-from tests.unit.lambda_calls import FakeContext
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.faults.engine import Engine, Put
-    from tests.unit.lambda_calls import Answer
+from tests.unit.lambda_calls import Answer, FakeContext
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 
+from tests.unit.faults.run import Run
 from tests.unit.faults.schedules import Schedule, schedules
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.unit.faults.run import Run
 
 # `--hypothesis-profile=faults` makes many runs, other ones each time; else there are few, always the same.
 _MANY = settings.get_current_profile_name() == "faults"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
 from tests.unit.faults.faults import Fault
-from tests.unit.faults.run import START_MS
+from tests.unit.faults.run import START_MS, Run
 from tests.unit.faults.schedules import (
     NOBODY,
     Call,
@@ -24,12 +25,7 @@ from tests.unit.faults.schedules import (
     Until,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from tests.unit.faults.run import Run
-
-    RunSchedule = Callable[[Schedule], Run]
+RunSchedule = Callable[[Schedule], Run]
 
 # In chunks of four actions and their request's row: three customers fill one each, the fourth has the first.
 UNITS = (

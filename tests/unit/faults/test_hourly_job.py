@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from tests.environment import METERING_TABLE_NAME
 from tests.unit.faults.faults import Fault
+from tests.unit.faults.run import Run
 from tests.unit.faults.schedules import Call, Day, JobRuns, Move, Payload, Schedule, Unit
 from tests.unit.lambda_calls import Api, buyer, usage
 from tools.local_cloud.hourly_job import HourlyJob, JobFailedError, Marketplace, MeteringError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.faults.run import Run
 
 LICENSE_ARN = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
 

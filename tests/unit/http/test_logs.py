@@ -7,17 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers.http.resolver import logger
 from tests.environment import METERING_TABLE_NAME
 from tests.unit.lambda_calls import KEY, Api, buyer, buyers, usage
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ def test_no_payload_and_no_signature_is_logged(api: Api, log: io.StringIO, body:
     assert "secret" not in log.getvalue()
 
 
-def test_unexpected_errors_leave_a_traceback(api: Api, dynamodb: "DynamoDBClient", log: io.StringIO) -> None:
+def test_unexpected_errors_leave_a_traceback(api: Api, dynamodb: DynamoDBClient, log: io.StringIO) -> None:
     dynamodb.delete_table(TableName=METERING_TABLE_NAME)
 
     assert api.insert_one("c", usage(m=1)).status == 500

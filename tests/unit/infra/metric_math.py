@@ -7,12 +7,10 @@ CloudWatch User Guide.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 MULTI_DAY_MINUTES = 24 * 60
 """An alarm over a longer window is evaluated at each full hour only ("Alarm evaluation")."""

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers.inserting import division, insertion
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
 from tests.unit.conftest import StoredItems
-from tests.unit.lambda_calls import FUNCTION_TIME_MS, buyer, buyers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.lambda_calls import Answer, Api, Headers
+from tests.unit.lambda_calls import FUNCTION_TIME_MS, Answer, Api, Headers, buyer, buyers
 
 Call = Callable[..., object]
 """Answers a request to DynamoDB."""

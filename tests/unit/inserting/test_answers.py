@@ -1,10 +1,10 @@
 """Answers to inserts: representations, 503 and how to resume, 500."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers.contract.problem_types import SAFE_REPEAT
 from tests.environment import METERING_TABLE_NAME
@@ -12,9 +12,6 @@ from tests.unit.conftest import StoredItems
 from tests.unit.inserting.conftest import THREE_CHUNKS, WITH_IDS, WITHOUT_IDS, Call, Calls
 from tests.unit.lambda_calls import KEY, LICENSE_ARN, Api, Body, buyer, buyers, usage
 from tests.unit.proxy_event import EXTENDED_REQUEST_ID
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 def a_day_after(api: Api) -> str:
@@ -159,7 +156,7 @@ def test_after_a_cancellation_the_token_is_new(api: Api, calls: Calls) -> None:
     assert len({request["ClientRequestToken"] for request in calls.requests}) == len(calls.requests) == 3
 
 
-def test_an_unexpected_error_says_how_to_repeat_the_request(api: Api, dynamodb: "DynamoDBClient") -> None:
+def test_an_unexpected_error_says_how_to_repeat_the_request(api: Api, dynamodb: DynamoDBClient) -> None:
     dynamodb.delete_table(TableName=METERING_TABLE_NAME)
 
     answer = api.insert_one("c", usage(m=1))

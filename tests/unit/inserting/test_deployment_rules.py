@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers.contract.identifiers import IdentifierKind
 from metering_handlers.contract.limits import MAX_QUANTITY
@@ -24,9 +25,6 @@ from tests.unit.inserting.conftest import (
     client_error,
 )
 from tests.unit.lambda_calls import DRY_RUN, KEY, LICENSE_ARN, Api, Body, buyer, buyers, usage
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 IDENTIFIERS = {
     "ExWoL3vTir2": IdentifierKind.LEGACY,
@@ -154,7 +152,7 @@ class TestSubscribers:
         deploy(subscribers=Subscribers(insertion.tables.client, TABLE))
 
     @pytest.fixture
-    def table(self, dynamodb: "DynamoDBClient") -> StoredItems:
+    def table(self, dynamodb: DynamoDBClient) -> StoredItems:
         create_table(dynamodb, TABLE, "customerIdentifier")
         table = StoredItems(dynamodb, TABLE)
         subscribe(table, "c", "d")
@@ -179,7 +177,7 @@ class TestSubscribers:
 
     @pytest.mark.usefixtures("table")
     def test_known_customers_are_remembered_for_15_minutes(
-        self, api: Api, calls: Calls, dynamodb: "DynamoDBClient"
+        self, api: Api, calls: Calls, dynamodb: DynamoDBClient
     ) -> None:
         both = buyers(buyer("c", m=1), buyer("d", m=1))
         assert api.insert_one("c", usage(m=1)).status == 200
@@ -252,7 +250,7 @@ class TestChangedDeployment:
 
     @pytest.fixture(params=["unknown_dimension", "unaccepted_identifier_kind", "unknown_customer"])
     def half_written(
-        self, request: pytest.FixtureRequest, dynamodb: "DynamoDBClient", calls: Calls, deploy: Deploy
+        self, request: pytest.FixtureRequest, dynamodb: DynamoDBClient, calls: Calls, deploy: Deploy
     ) -> str:
         calls.cut_off(THREE_CHUNKS, KEY)
         create_table(dynamodb, TABLE, "customerIdentifier")

@@ -1,10 +1,10 @@
 """Customers and dimensions of the kinds seen in the wild, and what becomes of each on every way in."""
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_cli.importing.cells import BadCellsError, parse_cells
 from tests.environment import METERING_TABLE_NAME
@@ -12,9 +12,6 @@ from tests.unit.conftest import StoredItems
 from tests.unit.contract import DOCUMENT
 from tests.unit.lambda_calls import Api, buyer, buyers, usage
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 LICENSE = "license-manager::123456789012:license/lic-EXAMPLE12345"
 PARTITIONS = ("", "-cn", "-us-gov", "-iso", "-iso-b", "-iso-e", "-iso-f", "-eusc")
@@ -120,7 +117,7 @@ def test_unbillable_dimensions_are_refused(api: Api, code: str) -> None:
         assert not is_documented("MeteredDimension", "dimension_name", name), ascii(name)
 
 
-def test_all_that_is_accepted_is_billed(api: Api, dynamodb: "DynamoDBClient") -> None:
+def test_all_that_is_accepted_is_billed(api: Api, dynamodb: DynamoDBClient) -> None:
     sent = [(name, "m") for name in ACCEPTED_CUSTOMERS] + [("c", name) for name in ACCEPTED_DIMENSIONS]
     assert api.insert_many(buyers(*(buyer(customer, **{name: 1}) for customer, name in sent))).body == {}
     for customer, name in sent:

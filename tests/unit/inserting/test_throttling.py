@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers.inserting import pacing, request_state, writer
 from metering_handlers.inserting.canonical_form import CanonicalEntry
+from metering_handlers.inserting.writer import Written
 from tools.benchmarks.dynamodb_stub import StubError, Tables, WriteLimits
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from metering_handlers.inserting.writer import Written
 
 ROUND_TRIP_SECONDS = 0.01
 CUSTOMERS = [f"c{number:05}" for number in range(10_000)]

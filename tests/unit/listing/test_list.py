@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
@@ -14,12 +13,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from metering_handlers.contract.queries import NOT_WITH_GROUP_BY, NOT_WITH_TRANSACTION_ID
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
-from tests.unit.lambda_calls import Api, usage
+from tests.unit.conftest import StoredItems
+from tests.unit.lambda_calls import Api, Query, usage
 from tests.unit.listing.metering_responses import MARKED, PENDING, START, record
-
-if TYPE_CHECKING:
-    from tests.unit.conftest import StoredItems
-    from tests.unit.lambda_calls import Query
 
 
 @pytest.fixture

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 from pydantic_core import to_json
 
 from metering_handlers.contract.queries import RecordStatus
 from metering_handlers.listing.outcomes import outcome_of
-from tests.unit.listing.metering_responses import MARKED, PENDING
+from tests.unit.listing.metering_responses import MARKED, PENDING, Item
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-    from tests.unit.listing.metering_responses import Item
-
-    Told = tuple[str, list[tuple[str, str | None]]]
-    """A record's status, and the status and reason of its dimensions."""
+Told = tuple[str, list[tuple[str, str | None]]]
+"""A record's status, and the status and reason of its dimensions."""
 
 BILLED = MARKED["every dimension billed"]
 EXCEPTIONS = ["exception, release of 2025", "exception, release of April 2026"]

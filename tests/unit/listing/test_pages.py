@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ReadTimeoutError
+from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
-from metering_handlers.listing.pages import page_of
+from metering_handlers.listing.pages import Page, page_of
 from metering_handlers.listing.query import Batch
+from tests.unit.conftest import StoredItems
 from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api
 from tests.unit.listing.metering_responses import MARKED, PENDING, record
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-    from metering_handlers.listing.pages import Page
-    from tests.unit.conftest import StoredItems
-
-    Item = dict[str, AttributeValueTypeDef]
-    ByStatus = dict[str, list[int]]
+Item = dict[str, AttributeValueTypeDef]
+ByStatus = dict[str, list[int]]
 
 LAMBDA_LIMIT = 6_291_556
 """Bytes of an answer (Lambda's error message for a larger one names the limit)."""

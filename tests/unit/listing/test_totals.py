@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
+from tests.unit.conftest import StoredItems
+from tests.unit.lambda_calls import Api
 from tests.unit.listing.metering_responses import MARKED, PENDING, START, record
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-    from tests.unit.conftest import StoredItems
-    from tests.unit.lambda_calls import Api
 
 NONE = {"records": 0, "quantity": 0}
 MAX_BYTES = "metering_handlers.listing.totals.MAX_ANSWER_BYTES"

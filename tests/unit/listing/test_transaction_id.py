@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from tests.environment import METERING_TABLE_NAME
 from tests.unit.lambda_calls import Api, buyer, buyers, usage
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 @pytest.fixture

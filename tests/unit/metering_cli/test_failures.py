@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_cli.reporting.command import report_command
 from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN, Failure, State, set_states, to_resend
@@ -19,16 +20,10 @@ from metering_cli.reporting.send_again import DOUBTFUL, FileInUseError, files_to
 from metering_cli.usage_format import HEADER
 from metering_handlers.contract.limits import MAX_QUANTITY
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
+from tests.unit.conftest import StoredItems
 from tests.unit.lambda_calls import Api
 from tests.unit.metering_cli.metering_items import pending
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace, MeteringError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.conftest import StoredItems
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 MS_OF_A_DAY = 86_400_000

@@ -2,10 +2,10 @@
 
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from threading import Thread
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +18,6 @@ from tests.unit.metering_cli.conftest import HEADER
 from tests.unit.metering_cli.conftest import Importer as Command
 from tests.unit.metering_cli.stub_api import HANG_UP, Answer, StoreBut, StubApi, problem
 from tests.unit.metering_cli.test_importing import PROGRAM_SECONDS, program
-
-if TYPE_CHECKING:
-    import subprocess
 
 RUNS = int(os.environ.get("METERING_FIRE_RUNS", "200"))
 KILLS = int(os.environ.get("METERING_FIRE_KILLS", "3"))

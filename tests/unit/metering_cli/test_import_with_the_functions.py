@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_cli.importing import bulk
 from metering_handlers.contract.limits import MAX_QUANTITY
 from tests.unit import lambda_calls
+from tests.unit.conftest import StoredItems
 from tests.unit.metering_cli.conftest import HEADER, Importer
 from tests.unit.metering_cli.stub_api import Answer, Received, StubApi
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.conftest import StoredItems
 
 
 class Functions(StubApi):
@@ -32,12 +28,12 @@ class Functions(StubApi):
 
 
 @pytest.fixture
-def importer(dynamodb: "DynamoDBClient", tmp_path: Path) -> Iterator[Importer]:  # noqa: ARG001 - the function needs the tables
+def importer(dynamodb: DynamoDBClient, tmp_path: Path) -> Iterator[Importer]:  # noqa: ARG001 - the function needs the tables
     with Functions() as functions:
         yield Importer(functions, tmp_path)
 
 
-def test_usage_is_stored_once_and_added_up(importer: Importer, stored: "StoredItems") -> None:
+def test_usage_is_stored_once_and_added_up(importer: Importer, stored: StoredItems) -> None:
     lines = ["one,seats,1,a", "one,seats,1,b", "two,seats,2,a", "one,storage,3,c"]
     header = HEADER.strip() + ",transaction_id\n"
 
@@ -54,7 +50,7 @@ def test_usage_is_stored_once_and_added_up(importer: Importer, stored: "StoredIt
 
 
 def test_what_the_function_refuses_is_named_before_anything_is_written(
-    importer: Importer, stored: "StoredItems", monkeypatch: pytest.MonkeyPatch
+    importer: Importer, stored: StoredItems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MAX_QUANTITY", MAX_QUANTITY + 1)
     path = importer.csv(f"one,seats,{MAX_QUANTITY}", "two,seats,1", "one,seats,1")

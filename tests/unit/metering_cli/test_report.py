@@ -11,16 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from annotated_types import Ge
 from botocore.config import Config
 from click.testing import CliRunner, Result
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from infra.config import Config as AppConfig
 from metering_cli.reporting import command, options
@@ -28,18 +30,12 @@ from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN
 from metering_cli.reporting.report import Report, milliseconds
 from metering_handlers.contract.limits import MAX_QUANTITY
 from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
+from tests.unit.conftest import StoredItems
 from tests.unit.metering_cli.metering_items import EXCEPTION, answered, billed, failed_with, pending
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.conftest import StoredItems
-
-    Run = Callable[..., Result]
-    Answer = tuple[int, dict[str, str], str]
-    """Status, headers and body."""
+Run = Callable[..., Result]
+Answer = tuple[int, dict[str, str], str]
+"""Status, headers and body."""
 
 DAY = 1795392000000
 """2026-11-23T00:00:00Z."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import openpyxl
 import pytest
@@ -17,13 +18,7 @@ from metering_cli.reporting.page import MAX_ROWS, render_page
 from metering_cli.reporting.report import Report, TimeRange
 from metering_cli.reporting.terminal import tables
 from metering_cli.usage_format import HEADER
-from tests.unit.metering_cli.metering_items import answered, billed, failed_with, pending
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from tests.unit.metering_cli.metering_items import Item
+from tests.unit.metering_cli.metering_items import Item, answered, billed, failed_with, pending
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DAY = 1795392000000

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_cli.reporting.scan import (
     NotDynamoDBError,
@@ -16,12 +17,8 @@ from metering_cli.reporting.scan import (
     read_pages,
 )
 from tests.environment import METERING_TABLE_NAME
+from tests.unit.conftest import StoredItems
 from tests.unit.metering_cli.metering_items import pending
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from tests.unit.conftest import StoredItems
 
 PAGE_UNITS = 256
 WIDE = {f"{number:0>255}": 1 for number in range(25)}
