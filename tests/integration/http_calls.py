@@ -1,7 +1,7 @@
 """Calls of the deployed API, and reads of its table."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any
 
 import boto3
@@ -11,11 +11,21 @@ from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 from tools.local_cloud.api_client import send
 from tools.local_cloud.deploy import Api
 
-ONE_DIMENSION = {"metered_dimensions": [{"dimension_name": "m", "dimension_value": 1}]}
+MANY = "/insertMeteringRecords"
+
+
+def usage(quantity: int = 1, dimension: str = "m", **members: str) -> dict[str, Any]:
+    """Return the body of a single insert, or with ``customerIdentifier`` an entry of a bulk insert."""
+    return {"metered_dimensions": [{"dimension_name": dimension, "dimension_value": quantity}]} | members
 
 
 def post(api: Api, path: str, payload: object, headers: dict[str, str] | None = None) -> requests.Response:
     return send(api, "POST", path, json.dumps(payload).encode(), headers)
+
+
+def insert(api: Api, path_identifier: str, payload: object, **headers: str) -> requests.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return post(api, f"/insertMeteringRecord/{path_identifier}", payload, named)
 
 
 def listed(api: Api, path_identifier: str) -> list[dict[str, Any]]:
@@ -34,29 +44,30 @@ def assert_is_problem(answer: requests.Response, status: int, slug: str, advice:
     assert problem["instance"]
 
 
-def stored(api: Api, customer: str) -> list[dict[str, AttributeValueTypeDef]]:
+def stored(api: Api, prefix: str) -> list[dict[str, AttributeValueTypeDef]]:
+    """Return the records of customers whose identifiers have this prefix."""
     pages = (
         boto3.client("dynamodb")
-        .get_paginator("query")
+        .get_paginator("scan")
         .paginate(
             TableName=api.metering_table,
-            KeyConditionExpression="customerIdentifier = :c",
-            ExpressionAttributeValues={":c": {"S": customer}},
+            FilterExpression="begins_with(customerIdentifier, :prefix)",
+            ExpressionAttributeValues={":prefix": {"S": prefix}},
             ConsistentRead=True,
         )
     )
     return [item for page in pages for item in page["Items"]]
 
 
-def usage_of(item: Mapping[str, AttributeValueTypeDef]) -> dict[str, int]:
-    """Return the quantities of a stored record, by dimension."""
-    return {
-        usage["M"]["dimension"]["S"]: int(usage["M"]["value"]["N"]) for usage in item["dimension_usage"]["L"]
-    }
-
-
 def count_all(api: Api) -> int:
-    pages = (
-        boto3.client("dynamodb").get_paginator("scan").paginate(TableName=api.metering_table, Select="COUNT")
-    )
-    return sum(page["Count"] for page in pages)
+    scan = boto3.client("dynamodb").get_paginator("scan")
+    return sum(page["Count"] for page in scan.paginate(TableName=api.metering_table, Select="COUNT"))
+
+
+def sums_of(items: list[dict[str, AttributeValueTypeDef]]) -> Counter[tuple[str, str]]:
+    """Add records up by customer and dimension, as the hourly job does."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        for one in item["dimension_usage"]["L"]:
+            sums[item["customerIdentifier"]["S"], one["M"]["dimension"]["S"]] += int(one["M"]["value"]["N"])
+    return sums

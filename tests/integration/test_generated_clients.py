@@ -1,16 +1,14 @@
 """Clients generated from docs/openapi.json: they compile, and report and read usage at the deployed API."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.integration.programs import output_of, run
 from tools.local_cloud.deploy import Api
 from tools.local_cloud.steps import LOCAL, PROJECT
 
@@ -39,15 +37,6 @@ GENERATOR_TYPE_ERRORS = (
 )
 
 
-def output_of(*command: str | Path, variables: Mapping[str, str] | None = None, fails: bool = False) -> str:
-    finished = subprocess.run(  # noqa: S603 - the generators, and the programs beside this file
-        command, cwd=PROJECT, env=os.environ | (variables or {}), capture_output=True, text=True, check=False
-    )
-    output = finished.stdout + finished.stderr
-    assert fails or finished.returncode == 0, output
-    return output
-
-
 def tool(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
@@ -59,31 +48,26 @@ def unexpected(output: str, marker: str, expected: tuple[str, ...]) -> list[str]
     ]
 
 
-def type_errors(program: str, packages: Path, expected: tuple[str, ...] = ()) -> list[str]:
-    """Check a Python program and the client it imports as their user would, with mypy as it is."""
-    options = ["--config-file=", "--check-untyped-defs", "--namespace-packages", "--explicit-package-bases"]
-    output = output_of(
-        tool("mypy"),
-        *options,
-        "--disable-error-code=import-untyped",
-        f"--cache-dir={LOCAL / 'mypy-clients'}",
-        PROGRAMS / f"{program}.py",
-        variables={"MYPYPATH": str(packages)},
-        fails=True,
-    )
-    assert "Success" in output or "checked 1 source file" in output, output
-    return unexpected(output, " error: ", expected)
-
-
 def result_of(api: Api, *command: str | Path, **variables: str) -> object:
     customer = f"arn:aws:license-manager::123456789012:license/lic-{uuid.uuid4().hex}"
     variables |= api.caller_variables | {"METERING_API_URL": api.api_url, "CUSTOMER": customer}
-    return json.loads(output_of(*command, variables=variables))
+    return json.loads(output_of(*command, **variables))
 
 
-def python_result(api: Api, program: str, packages: Path) -> object:
-    command = (sys.executable, "-m", f"tests.integration.generated.{program}")
-    return result_of(api, *command, PYTHONPATH=str(packages))
+def check_python(api: Api, program: str, packages: Path, known_errors: tuple[str, ...] = ()) -> None:
+    """Run a Python program with the client it imports, and check both with mypy, as their user would."""
+    module = f"tests.integration.generated.{program}"
+    assert result_of(api, sys.executable, "-m", module, PYTHONPATH=str(packages)) == RESULT
+
+    options = ["--config-file=", "--check-untyped-defs", "--namespace-packages", "--explicit-package-bases"]
+    checked = run(
+        tool("mypy"),
+        *(*options, "--disable-error-code=import-untyped", f"--cache-dir={LOCAL / 'mypy-clients'}"),
+        PROGRAMS / f"{program}.py",
+        MYPYPATH=str(packages),
+    ).stdout
+    assert "Success" in checked or "checked 1 source file" in checked, checked
+    assert unexpected(checked, " error: ", known_errors) == []
 
 
 def test_openapi_python_client(api: Api, tmp_path: Path) -> None:
@@ -96,8 +80,7 @@ def test_openapi_python_client(api: Api, tmp_path: Path) -> None:
         f"--output-path={tmp_path / 'metering_client'}",
     )
 
-    assert type_errors("with_openapi_python_client", tmp_path) == []
-    assert python_result(api, "with_openapi_python_client", tmp_path) == RESULT
+    check_python(api, "with_openapi_python_client", tmp_path)
 
 
 def test_openapi_generator(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,8 +96,7 @@ def test_openapi_generator(api: Api, tmp_path: Path, capsys: pytest.CaptureFixtu
     )
 
     assert unexpected(generated, "WARN", GENERATOR_WARNINGS) == []
-    assert type_errors("with_openapi_generator", tmp_path, GENERATOR_TYPE_ERRORS) == []
-    assert python_result(api, "with_openapi_generator", tmp_path) == RESULT
+    check_python(api, "with_openapi_generator", tmp_path, GENERATOR_TYPE_ERRORS)
 
 
 def test_openapi_fetch(api: Api, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.http_calls import ONE_DIMENSION, assert_is_problem, post, stored
+from tests.integration.http_calls import assert_is_problem, insert, stored, usage
+from tools.local_cloud.api_client import send
 from tools.local_cloud.deploy import Api
 
 
@@ -25,10 +26,21 @@ def test_the_caller_may_do_nothing_but_call_the_api(api: Api) -> None:
     assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
+@pytest.mark.parametrize(
+    "path", ["/insertMeteringRecord/c", "/insertMeteringRecords", "/listMeteringRecords/c"]
+)
+def test_a_caller_without_a_signature_is_refused(api: Api, path: str) -> None:
+    method, body = ("GET", None) if path.startswith("/list") else ("POST", b"{}")
+
+    answer = send(api, method, path, body, signed=False)
+
+    assert_is_problem(answer, 403, "forbidden", "Signature Version 4")
+
+
 def test_a_wrong_secret_is_refused(api: Api, customer: str) -> None:
     impostor = replace(api, secret_access_key=api.secret_access_key[::-1])
 
-    assert_is_problem(post(impostor, f"/insertMeteringRecord/{customer}", ONE_DIMENSION), 403, "forbidden")
+    assert_is_problem(insert(impostor, customer, usage()), 403, "forbidden")
     assert stored(api, customer) == []
 
 
@@ -38,8 +50,6 @@ def test_an_identity_that_may_not_invoke_the_api_is_refused(api: Api, customer: 
     key = iam.create_access_key(UserName=customer)["AccessKey"]
     stranger = replace(api, access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
 
-    answer = post(stranger, f"/insertMeteringRecord/{customer}", ONE_DIMENSION)
-
     # MiniStack has no gateway response for this; API Gateway's ACCESS_DENIED makes it a problem.
-    assert answer.status_code == 403
+    assert insert(stranger, customer, usage()).status_code == 403
     assert stored(api, customer) == []

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +17,9 @@ from botocore.credentials import Credentials
 from botocore.crt.auth import CrtSigV4Auth
 from requests_aws4auth import AWS4Auth
 
-from tests.integration.signers.verifier import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SERVICE, Verifier
+from tests.integration.programs import output_of
+from tests.integration.signers.verifier import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SERVICE, verify
+from tests.serving import serving
 from tools.local_cloud.steps import PROJECT
 
 Send = Callable[[str, str, str | None], bool]
@@ -55,16 +55,13 @@ VARIABLES = {
     "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
     "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
     "AWS_REGION": REGION,
-    "NO_PROXY": "127.0.0.1",
 }
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with Verifier() as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(verify) as url:
+        yield url
 
 
 def documented(client: str) -> tuple[str, str]:
@@ -102,21 +99,16 @@ def with_botocore(signer: type[SigV4Auth | CrtSigV4Auth]) -> Send:
 
 
 def with_curl(method: str, url: str, body: str | None) -> bool:
-    options = ["--silent", "--output", os.devnull, "--write-out", "%{http_code}", "--request", method]
-    signature = [
-        "--aws-sigv4",
-        f"aws:amz:{REGION}:{SERVICE}",
-        "--user",
-        f"{ACCESS_KEY_ID}:{SECRET_ACCESS_KEY}",
-    ]
-    data = ["--data", body] if body else []
-    return run(["curl", *options, *signature, *data, url]) == "200"
-
-
-def run(command: list[str]) -> str:
-    return subprocess.run(  # noqa: S603 - curl, and the program beside this file
-        command, env=os.environ | VARIABLES, capture_output=True, text=True, check=True
-    ).stdout
+    return (
+        output_of(
+            *("curl", "--silent", "--output", os.devnull, "--write-out", "%{http_code}", "--request", method),
+            *("--aws-sigv4", f"aws:amz:{REGION}:{SERVICE}", "--user", f"{ACCESS_KEY_ID}:{SECRET_ACCESS_KEY}"),
+            *(("--data", body) if body else ()),
+            url,
+            NO_PROXY="127.0.0.1",
+        )
+        == "200"
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,9 +117,16 @@ def run(command: list[str]) -> str:
         ("requests-aws4auth", with_requests),
         ("botocore's `SigV4Auth`", with_botocore(SigV4Auth)),
         ("awscrt", with_botocore(CrtSigV4Auth)),
+        pytest.param(
+            "curl", with_curl, marks=pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+        ),
     ],
 )
-def test_signers_of_python(client: str, send: Send, url: str) -> None:
+def test_signers_of_this_machine(client: str, send: Send, url: str) -> None:
+    if client == "curl":
+        major, minor = re.findall(r"\d+", output_of("curl", "--version"))[:2]
+        client = next(row for since, row in CURL_VERSIONS.items() if (int(major), int(minor)) >= since)
+
     accepted = {form: send(method, url + path, body) for form, (method, path, body) in FORMS.items()}
 
     assert words(accepted) == documented(client)
@@ -138,16 +137,7 @@ def test_signers_of_node(url: str, tmp_path: Path) -> None:
     program = shutil.copy(Path(__file__).parent / "signers" / "sign.mjs", tmp_path)
     calls = {form: (method, url + path, body) for form, (method, path, body) in FORMS.items()}
 
-    results = json.loads(run(["node", str(program), json.dumps(calls)]))
+    results = json.loads(output_of("node", program, json.dumps(calls), **VARIABLES))
 
     for client in ("aws4", "aws4fetch"):
         assert words(results[client]) == documented(client)
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
-def test_curl_of_this_machine(url: str) -> None:
-    accepted = {form: with_curl(method, url + path, body) for form, (method, path, body) in FORMS.items()}
-
-    major, minor = re.findall(r"\d+", run(["curl", "--version"]))[:2]
-    row = next(row for since, row in CURL_VERSIONS.items() if (int(major), int(minor)) >= since)
-    assert words(accepted) == documented(row)

@@ -17,126 +17,98 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import boto3
 import pytest
-from mypy_boto3_dynamodb import DynamoDBClient
-from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, WriteRequestTypeDef
 
 from tests.integration.browser import chromium_page
+from tests.integration.http_calls import stored
+from tests.integration.programs import run
 from tools.local_cloud.api_client import send
 from tools.local_cloud.deploy import Api
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace, MeteringError
 
-Item = dict[str, AttributeValueTypeDef]
 Usage = Counter[tuple[str, str]]
 
-PROJECT = Path(__file__).parents[2]
-PROGRAM_SECONDS = 1_200
 RECORDS = int(os.environ.get("REPORT_RECORDS", "1200"))
 CUSTOMERS = max(RECORDS * 300 // 50_000, 12)
-DAYS = 14
-BATCHES_A_DAY = 2
-"""Runs of the hourly job that find something."""
+BATCHES = 28
+"""Runs of the hourly job that find something, two a day."""
 DIMENSIONS = ("seats", "storage_gb", "requests", "vcpu_hours", "support", "egress_gb")
 FOLDER = os.environ.get("REPORT_FOLDER")
 MS_OF_AN_HOUR = 3_600_000
 WORDS = {"pending": "pending", "metered": "billed", "failed": "not_billed"}
 """The report's word for each status of the API."""
-DOUBTFUL = ("DuplicateRecord", "InternalServiceErrorException", "TimeoutError")
+DOUBTFUL = {"DuplicateRecord", "InternalServiceErrorException", "TimeoutError"}
+REFUSALS = ("CustomerNotSubscribed", "DuplicateRecord", "Unprocessed")
+EXCEPTIONS = (
+    MeteringError({"code": "InvalidUsageDimensionException", "message": "no such dimension"}),
+    MeteringError({"name": "ThrottlingException", "$fault": "client"}),
+    MeteringError({"name": "InternalServiceErrorException", "$fault": "server"}),
+    MeteringError({"code": "TimeoutError"}),
+    MeteringError({"code": "TimeoutError"}, was_billed=True),
+)
 
 
-class Fortnight(NamedTuple):
-    """Two weeks of usage, part of which has failed in each way."""
+class Fortnight:
+    """Two weeks of usage, part of which has failed in each way, and some of which still waits."""
 
-    job: HourlyJob
-    marketplace: Marketplace
-    inserted: Usage
-    customers: list[str]
-    closed: int
-    """Time in ms after which usage still waits."""
+    def __init__(self, table: str) -> None:
+        self._records = boto3.resource("dynamodb").Table(table)
+        self._chosen = random.Random(20261124)  # noqa: S311 - the same table each time
+        self._ways: Iterator[str | MeteringError] = itertools.cycle((*REFUSALS, *EXCEPTIONS))
+        self.marketplace = Marketplace()
+        self.job = HourlyJob(boto3.client("dynamodb"), table, self.marketplace)
+        self.customers = [identifier(number) for number in range(CUSTOMERS)]
+        self.inserted: Usage = Counter()
+        now = time.time_ns() // 1_000_000
+        self.closed = now - 5 * MS_OF_AN_HOUR
+        """Time in ms after which usage still waits."""
+        share, rest = divmod(RECORDS, BATCHES + 1)
+        for batch in range(BATCHES):
+            start = self.closed - (BATCHES - batch) * 12 * MS_OF_AN_HOUR
+            self._insert(share + (rest if batch == 0 else 0), start)
+            self._fail_some()
+            self.run_job()
+        self._insert(share, now - 2 * MS_OF_AN_HOUR)
+        self.marketplace.failures.clear()
 
+    def _insert(self, count: int, start: int) -> None:
+        with self._records.batch_writer() as writer:
+            for number in range(count):
+                customer = self._chosen.choice(self.customers)
+                names = self._chosen.sample(DIMENSIONS, self._chosen.randint(1, 3))
+                # Heartbeats of zero, everyday numbers, and such as add up beyond 32 bits.
+                choices = (0, self._chosen.randrange(1_000), 50_000_000)
+                usage = {name: self._chosen.choice(choices) for name in names}
+                writer.put_item(
+                    Item={
+                        "customerIdentifier": customer,
+                        "create_timestamp": start + number,
+                        "metering_pending": "true",
+                        "dimension_usage": [{"dimension": name, "value": usage[name]} for name in names],
+                    }
+                )
+                self.inserted.update({(customer, name): quantity for name, quantity in usage.items()})
 
-def a_fortnight(api: Api, table: DynamoDBClient) -> Fortnight:
-    marketplace = Marketplace()
-    job = HourlyJob(table, api.metering_table, marketplace)
-    inserted: Usage = Counter()
-    now = time.time_ns() // 1_000_000
-    closed = now - 5 * MS_OF_AN_HOUR
-    chosen = random.Random(20261124)  # noqa: S311 - the same table each time
-    customers = [identifier(number) for number in range(CUSTOMERS)]
-    turns = itertools.count()
-    batches = DAYS * BATCHES_A_DAY
-    for batch in range(batches):
-        start = closed - (batches - batch) * 12 * MS_OF_AN_HOUR
-        insert(api, table, some_records(chosen, customers, start, batch), inserted)
-        fail_some(marketplace, chosen, customers, turns)
-        run_until_nothing_waits(job)
-    insert(api, table, some_records(chosen, customers, now - 2 * MS_OF_AN_HOUR, batches), inserted)
-    marketplace.failures.clear()
-    return Fortnight(job, marketplace, inserted, customers, closed)
+    def _fail_some(self) -> None:
+        """Let a tenth of the customers fail in the next hour, in each way in turn."""
+        self.marketplace.failures.clear()
+        for customer in self.customers:
+            if self._chosen.random() < 0.1:
+                way = next(self._ways)
+                self.marketplace.failures[customer] = (
+                    way
+                    if isinstance(way, MeteringError)
+                    else dict.fromkeys(self._chosen.sample(DIMENSIONS, 4), way)
+                )
 
-
-def test_report_lists_and_ledger_agree_and_failures_are_billed_once(
-    api: Api, empty_table: DynamoDBClient, tmp_path: Path
-) -> None:
-    job, marketplace, inserted, customers, closed = a_fortnight(api, empty_table)
-
-    report = run_report(api, "--json")
-    printed = json.loads(report.stdout)
-    totals = {(one["customer"], one["dimension"]): one for one in printed["totals"]}
-
-    assert report.returncode == 1
-    assert quantities(totals, "billed") == +marketplace.metered
-    assert sum((quantities(totals, word) for word in WORDS.values()), Counter()) == +inserted
-    reasons = {one["reason"] for one in printed["failures"]}
-    assert reasons >= {*DOUBTFUL, "CustomerNotSubscribed", "Unprocessed"}
-    for customer in customers:
-        assert listed_totals(api, customer) == {
-            dimension: {status: one[word] for status, word in WORDS.items()}
-            for (name, dimension), one in totals.items()
-            if name == customer
-        }
-
-    keep(api, customers[2])
-    path, to_correct = tmp_path / "failed.csv", tmp_path / "failed-to-correct.csv"
-    run_report(api, "--send-again", str(path), "--to", str(closed))
-    to_send = usage_in(path) + usage_in(to_correct)
-    doubtful = quantities(totals, "not_billed") - to_send
-    assert marketplace.metered_unanswered
-    imports = [run_import(api, file) for file in (path, path, to_correct, to_correct)]
-    run_until_nothing_waits(job)
-
-    assert [one.returncode for one in imports] == [0, 0, 0, 0], imports[0].stderr
-    assert +marketplace.metered == inserted - doubtful
-    assert marketplace.metered_unanswered <= doubtful
-    again = json.loads(run_report(api, "--json").stdout)
-    still_open = [one for one in again["failures"] if one["state"] == "open"]
-    assert {one["reason"] for one in still_open} == set(DOUBTFUL)
-    assert sum_of(still_open) == doubtful
-
-
-@pytest.fixture
-def empty_table(api: Api) -> DynamoDBClient:
-    """Delete what other tests have left: the model of the job and the report are about all of a table."""
-    client = boto3.client("dynamodb")
-    keys = ("customerIdentifier", "create_timestamp")
-    pages = client.get_paginator("scan").paginate(TableName=api.metering_table)
-    deletes: list[WriteRequestTypeDef] = [
-        {"DeleteRequest": {"Key": {key: item[key] for key in keys}}}
-        for page in pages
-        for item in page["Items"]
-    ]
-    write(client, api, deletes)
-    return client
-
-
-def write(client: DynamoDBClient, api: Api, requests: list[WriteRequestTypeDef]) -> None:
-    for start in range(0, len(requests), 25):
-        answer = client.batch_write_item(RequestItems={api.metering_table: requests[start : start + 25]})
-        assert not answer["UnprocessedItems"]
+    def run_job(self) -> None:
+        """Run it until nothing waits."""
+        while self.job.run():
+            pass
 
 
 def identifier(number: int) -> str:
@@ -148,63 +120,56 @@ def identifier(number: int) -> str:
     )[number % 3]
 
 
-def some_records(
-    chosen: random.Random, customers: list[str], start: int, batch: int
-) -> Iterator[tuple[str, int, dict[str, int]]]:
-    """Choose a batch's records: customer, time and usage, all of different times."""
-    share = RECORDS // (DAYS * BATCHES_A_DAY + 1)
-    rest = RECORDS - share * (DAYS * BATCHES_A_DAY + 1)
-    for number in range(share + (rest if batch == 0 else 0)):
-        dimensions = chosen.sample(DIMENSIONS, chosen.randint(1, 3))
-        # Heartbeats of zero, everyday numbers, and such as add up beyond 32 bits.
-        usage = {name: chosen.choice((0, chosen.randrange(1_000), 50_000_000)) for name in dimensions}
-        yield chosen.choice(customers), start + number, usage
+@pytest.fixture
+def fortnight(api: Api) -> Fortnight:
+    """Start from an empty table: the model of the job and the report are about all of it."""
+    table = boto3.resource("dynamodb").Table(api.metering_table)
+    with table.batch_writer() as writer:
+        for item in stored(api, ""):
+            created = int(item["create_timestamp"]["N"])
+            key = {"customerIdentifier": item["customerIdentifier"]["S"], "create_timestamp": created}
+            writer.delete_item(Key=key)
+    return Fortnight(api.metering_table)
 
 
-def insert(
-    api: Api, client: DynamoDBClient, records: Iterator[tuple[str, int, dict[str, int]]], inserted: Usage
+def test_report_lists_and_ledger_agree_and_failures_are_billed_once(
+    api: Api, fortnight: Fortnight, tmp_path: Path
 ) -> None:
-    requests: list[WriteRequestTypeDef] = []
-    for customer, created, usage in records:
-        item: Item = {
-            "customerIdentifier": {"S": customer},
-            "create_timestamp": {"N": str(created)},
-            "metering_pending": {"S": "true"},
-            "dimension_usage": {
-                "L": [
-                    {"M": {"dimension": {"S": name}, "value": {"N": str(quantity)}}}
-                    for name, quantity in usage.items()
-                ]
-            },
+    marketplace, inserted = fortnight.marketplace, fortnight.inserted
+
+    report = run_report(api, "--json")
+    printed = json.loads(report.stdout)
+    totals = {(one["customer"], one["dimension"]): one for one in printed["totals"]}
+
+    assert report.returncode == 1
+    assert quantities(totals, "billed") == +marketplace.metered
+    assert sum((quantities(totals, word) for word in WORDS.values()), Counter()) == +inserted
+    reasons = {one["reason"] for one in printed["failures"]}
+    assert reasons >= {*DOUBTFUL, "CustomerNotSubscribed", "Unprocessed"}
+    for customer in fortnight.customers:
+        assert listed_totals(api, customer) == {
+            dimension: {status: one[word] for status, word in WORDS.items()}
+            for (name, dimension), one in totals.items()
+            if name == customer
         }
-        requests.append({"PutRequest": {"Item": item}})
-        inserted.update({(customer, name): quantity for name, quantity in usage.items()})
-    write(client, api, requests)
 
+    if FOLDER:
+        keep_reports(api, Path(FOLDER), fortnight.customers[2])
+    path, to_correct = tmp_path / "failed.csv", tmp_path / "failed-to-correct.csv"
+    run_report(api, "--send-again", str(path), "--to", str(fortnight.closed))
+    doubtful = quantities(totals, "not_billed") - usage_in(path) - usage_in(to_correct)
+    assert marketplace.metered_unanswered
+    for file in (path, path, to_correct, to_correct):
+        imported = run_command("import", file, "--api-url", api.api_url, **api.caller_variables)
+        assert imported.returncode == 0, imported.stderr
+    fortnight.run_job()
 
-def fail_some(
-    marketplace: Marketplace, chosen: random.Random, customers: list[str], turns: Iterator[int]
-) -> None:
-    """Let a tenth of the customers fail in the next hour, in each way in turn."""
-    marketplace.failures.clear()
-    for customer in customers:
-        if chosen.random() < 0.1:
-            ways: list[dict[str, str] | MeteringError] = [
-                dict.fromkeys(chosen.sample(DIMENSIONS, 4), "CustomerNotSubscribed"),
-                dict.fromkeys(chosen.sample(DIMENSIONS, 4), "DuplicateRecord"),
-                dict.fromkeys(chosen.sample(DIMENSIONS, 4), "Unprocessed"),
-                MeteringError({"code": "InvalidUsageDimensionException", "message": "no such dimension"}),
-                MeteringError({"name": "ThrottlingException", "$fault": "client"}),
-                MeteringError({"name": "InternalServiceErrorException", "$fault": "server"}),
-                MeteringError({"code": "TimeoutError"}),
-                MeteringError({"code": "TimeoutError"}, was_billed=True),
-            ]
-            marketplace.failures[customer] = ways[next(turns) % len(ways)]
-
-
-def run_until_nothing_waits(job: HourlyJob) -> None:
-    while job.run():
-        pass
+    assert +marketplace.metered == inserted - doubtful
+    assert marketplace.metered_unanswered <= doubtful
+    again = json.loads(run_report(api, "--json").stdout)
+    still_open = [one for one in again["failures"] if one["state"] == "open"]
+    assert {one["reason"] for one in still_open} == DOUBTFUL
+    assert sum_of(still_open) == doubtful
 
 
 def quantities(totals: dict[tuple[str, str], dict[str, Any]], status: str) -> Usage:
@@ -213,20 +178,15 @@ def quantities(totals: dict[tuple[str, str], dict[str, Any]], status: str) -> Us
 
 def usage_in(path: Path) -> Usage:
     with path.open(newline="") as file:
-        return sum_of(
-            {
-                "customer": line["customerIdentifier"],
-                "dimension": line["dimension_name"],
-                "quantity": int(line["dimension_value"]),
-            }
-            for line in csv.DictReader(file)
-        )
+        lines = csv.DictReader(file, ["customer", "dimension", "quantity"], restkey="others")
+        next(lines)
+        return sum_of(lines)
 
 
 def sum_of(failures: Iterable[Mapping[str, Any]]) -> Usage:
     usage: Usage = Counter()
     for one in failures:
-        usage[one["customer"], one["dimension"]] += one["quantity"]
+        usage[one["customer"], one["dimension"]] += int(one["quantity"])
     return +usage
 
 
@@ -238,39 +198,25 @@ def listed_totals(api: Api, customer: str) -> dict[str, dict[str, Any]]:
     return {total.pop("dimension"): total for total in page["totals"]}
 
 
-def keep(api: Api, customer: str) -> None:
-    """Keep the report of the whole table, if a folder is given."""
-    if not FOLDER:
-        return
-    folder = Path(FOLDER)
+def keep_reports(api: Api, folder: Path, customer: str) -> None:
+    """Keep the report of the whole table, and of one customer."""
     folder.mkdir(parents=True, exist_ok=True)
-    page_path = folder / "usage-report.html"
-    whole = run_report(api, "--html", str(page_path))
-    (folder / "usage-report.txt").write_text(whole.stdout + whole.stderr)
-    one = run_report(api, "--customer", customer)
-    (folder / "usage-report-customer.txt").write_text(one.stdout + one.stderr)
+    page_path = folder.resolve() / "usage-report.html"
+    for name, arguments in (
+        ("usage-report", ("--html", str(page_path))),
+        ("usage-report-customer", ("--customer", customer)),
+    ):
+        report = run_report(api, *arguments)
+        (folder / f"{name}.txt").write_text(report.stdout + report.stderr)
     with chromium_page() as page:
-        page.goto(page_path.resolve().as_uri())
+        page.goto(page_path.as_uri())
         page.screenshot(path=folder / "usage-report.png")
 
 
 def run_report(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     where = ("--table", api.metering_table, "--region", api.region, "--read-capacity", "100000")
-    idempotency_table = ("--idempotency-table", f"{api.stack_name}-idempotency")
-    return run_program(os.environ, "report", *where, *idempotency_table, *arguments)
+    return run_command("report", *where, "--idempotency-table", f"{api.stack_name}-idempotency", *arguments)
 
 
-def run_import(api: Api, path: Path) -> subprocess.CompletedProcess[str]:
-    return run_program(os.environ | api.caller_variables, "import", str(path), "--api-url", api.api_url)
-
-
-def run_program(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - this very program
-        [sys.executable, "-m", "metering_cli", *arguments],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PROGRAM_SECONDS,
-        check=False,
-    )
+def run_command(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "metering_cli", *arguments, **variables)

@@ -12,18 +12,13 @@ import pytest
 import requests
 
 from infra.config import Config
-from tests.integration.http_calls import ONE_DIMENSION, assert_is_problem, listed, post, stored, usage_of
-from tests.integration.test_examples import CUSTOMER, EXAMPLES, run
+from tests.integration.http_calls import MANY, assert_is_problem, insert, listed, post, stored, sums_of, usage
+from tests.integration.programs import output_of
+from tests.integration.test_examples import CUSTOMER
+from tools.example_requests import FOLDER
 from tools.local_cloud.api_client import send
 from tools.local_cloud.cloud import Cloud, local_cloud
-from tools.local_cloud.deploy import (
-    Api,
-    deploy,
-    deploy_stack,
-    destroy_stack,
-    read_config,
-    stack_resources,
-)
+from tools.local_cloud.deploy import Api, deploy, deploy_stack, destroy_stack, read_config, stack_resources
 
 DOMAIN = {
     "name": "metering.example.com",
@@ -69,26 +64,29 @@ def config_of(product: str) -> Config:
     )
 
 
-def key_of_a() -> dict[str, str]:
-    """Return the header that lets in."""
+def key_of_a() -> str:
     (key,) = boto3.client("apigateway").get_api_keys(includeValues=True)["items"]
-    return {"x-api-key": key["value"]}
+    value: str = key["value"]
+    return value
 
 
-def insert(api: Api, customer: str, headers: dict[str, str]) -> requests.Response:
-    body = json.dumps(ONE_DIMENSION).encode()
+def insert_with_key(api: Api, customer: str, key: str | None) -> requests.Response:
+    headers = {"x-api-key": key} if key else {}
+    body = json.dumps(usage()).encode()
     return send(api, "POST", f"/insertMeteringRecord/{customer}", body, headers, signed=False)
 
 
+def run_example(api: Api) -> None:
+    program = FOLDER / "insert_with_api_key.sh"
+    output_of(program, "an-hour", METERING_API_URL=api.api_url, METERING_API_KEY=key_of_a())
+
+
 def test_two_products_in_one_account_do_not_meet(products: Products, customer: str) -> None:
-    assert insert(products.a, customer, key_of_a()).status_code == 200
-    usage = {"metered_dimensions": [{"dimension_name": "n", "dimension_value": 1}]}
-    answer = post(products.b, f"/insertMeteringRecord/{customer}", usage)
-    assert answer.status_code == 200, answer.text
+    assert insert_with_key(products.a, customer, key_of_a()).status_code == 200
+    assert insert(products.b, customer, usage(1, "n")).status_code == 200
 
     for api, dimension in ((products.a, "m"), (products.b, "n")):
-        (record,) = stored(api, customer)
-        assert usage_of(record) == {dimension: 1}
+        assert sums_of(stored(api, customer)) == {(customer, dimension): 1}
         assert inserted_counts(api) == {api.stack_name: 1}
     alarms = [alarm["AlarmName"] for alarm in boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]]
     per_product = [sum(alarm.startswith(f"product-{name}-") for alarm in alarms) for name in PRODUCTS]
@@ -96,7 +94,7 @@ def test_two_products_in_one_account_do_not_meet(products: Products, customer: s
     assert sum(per_product) == len(alarms)
 
 
-def inserted_counts(api: Api) -> dict[str, int]:
+def inserted_counts(api: Api) -> Counter[str]:
     """Add up the metric RecordsInserted in the product's own logs, by its dimension ``service``."""
     logs = boto3.client("logs")
     counts: Counter[str] = Counter()
@@ -105,20 +103,19 @@ def inserted_counts(api: Api) -> dict[str, int]:
             if '"RecordsInserted"' in event["message"]:
                 line = json.loads(event["message"])
                 counts[line["service"]] += int(sum(line["RecordsInserted"]))
-    return dict(counts)
+    return counts
 
 
 def test_a_key_lets_in_until_its_quota_is_used_up(products: Products, customer: str) -> None:
     api, key = products.a, key_of_a()
-    for headers in ({}, {"x-api-key": "wrong" * 8}):
-        assert_is_problem(insert(api, customer, headers), 403, "forbidden", "x-api-key")
+    for wrong in (None, "wrong" * 8):
+        assert_is_problem(insert_with_key(api, customer, wrong), 403, "forbidden", "x-api-key")
     assert stored(api, customer) == []
     for _ in range(2):
-        command = [str(EXAMPLES / "insert_with_api_key.sh"), "an-hour"]
-        run(command, METERING_API_URL=api.api_url, METERING_API_KEY=key["x-api-key"])
+        run_example(api)
     assert len(stored(api, CUSTOMER)) == 1
 
-    answers = [insert(api, customer, key) for _ in range(QUOTA)]
+    answers = [insert_with_key(api, customer, key) for _ in range(QUOTA)]
 
     accepted = [answer for answer in answers if answer.status_code == 200]
     assert 0 < len(accepted) < QUOTA
@@ -127,10 +124,9 @@ def test_a_key_lets_in_until_its_quota_is_used_up(products: Products, customer: 
 
 
 def test_beyond_the_throttle_callers_are_asked_to_slow_down(products: Products, customer: str) -> None:
-    usage = {"metered_dimensions": [{"dimension_name": "n", "dimension_value": 1}]}
-    path = f"/insertMeteringRecord/{customer}"
     with ThreadPoolExecutor(5 * BURST) as clients:
-        answers = list(clients.map(lambda _: post(products.b, path, usage), range(5 * BURST)))
+        calls = [clients.submit(insert, products.b, customer, usage(1, "n")) for _ in range(5 * BURST)]
+    answers = [call.result() for call in calls]
 
     refused = [answer for answer in answers if answer.status_code != 200]
     assert refused
@@ -138,17 +134,6 @@ def test_beyond_the_throttle_callers_are_asked_to_slow_down(products: Products, 
         assert_is_problem(answer, 429, "too-many-requests", "Slow down")
         assert answer.headers["retry-after"] == "5"
     assert len(stored(products.b, customer)) == len(answers) - len(refused)
-
-
-def test_the_sandboxes_table_is_the_quickstarts(products: Products) -> None:
-    table = boto3.client("dynamodb").describe_table(TableName=products.a.metering_table)["Table"]
-
-    assert table["KeySchema"] == [
-        {"AttributeName": "customerIdentifier", "KeyType": "HASH"},
-        {"AttributeName": "create_timestamp", "KeyType": "RANGE"},
-    ]
-    (index,) = table["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "PendingMeteringRecordsIndex"
 
 
 def test_a_new_deployment_finds_the_tables_that_the_deleted_one_left(products: Products) -> None:
@@ -159,8 +144,7 @@ def test_a_new_deployment_finds_the_tables_that_the_deleted_one_left(products: P
 
     again = deploy_stack(products.cloud, config_of("a"))
 
-    command = [str(EXAMPLES / "insert_with_api_key.sh"), "an-hour"]
-    run(command, METERING_API_URL=again.api_url, METERING_API_KEY=key_of_a()["x-api-key"])
+    run_example(again)
     assert stored(again, CUSTOMER) == before
 
 
@@ -177,10 +161,10 @@ def test_behind_a_domain_with_a_base_path_usage_goes_in_and_is_listed(
 ) -> None:
     arn = f"arn:aws:license-manager::123456789012:license/{customer}"
     for path, identifier in ((customer, customer), (quote(arn, safe=""), arn)):
-        assert post(api_at_domain, f"/insertMeteringRecord/{path}", ONE_DIMENSION).status_code == 200
+        assert insert(api_at_domain, path, usage()).status_code == 200
         assert len(listed(api_at_domain, path)) == 1
-        buyers = {"buyers": [{"customerIdentifier": identifier, **ONE_DIMENSION}]}
-        assert post(api_at_domain, "/insertMeteringRecords", buyers).status_code == 200
+        buyers = [usage(customerIdentifier=identifier)]
+        assert post(api_at_domain, MANY, {"buyers": buyers}).status_code == 200
         assert len(stored(api_at_domain, identifier)) == 2
 
 
