@@ -1,32 +1,29 @@
 """The functions' bundle: the handlers and what they import, installed by pip without Docker."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Self
 
 import jsii
 from aws_cdk import Annotations, BundlingOptions, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
-from constructs import Construct, Node
+from constructs import Construct
 
 from infra import byte_code
-from infra.byte_code import CompilationError, Interpreter, compile_bundle, find_interpreter
-from infra.config import Architecture
+from infra.byte_code import Interpreter, compile_bundle, find_interpreter
+from infra.config import Architecture, Config
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 REQUIREMENTS = SOURCE / "requirements.txt"
 """The lock: every package that ships, by version and hash (make lock)."""
 PACKAGE = SOURCE / "metering_handlers"
-
+DIMENSIONS_FILE = Path("inserting", "dimensions.json")
+"""File in the package from which its module ``known_dimensions`` reads the product's dimensions."""
 RULES = (Path(__file__), Path(byte_code.__file__))
 """The modules that decide how the bundle is built."""
 
@@ -35,19 +32,17 @@ RULES = (Path(__file__), Path(byte_code.__file__))
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
 
+_UNUSED_UTILITIES = (
+    *("auth_alpha", "batch", "circuit_breaker", "data_masking", "feature_flags", "idempotency", "kafka"),
+    *("parameters", "parser", "streaming"),
+)
 # Parts of the dependencies that the functions never import.
 _NOT_SHIPPED = (
     "*.dist-info",
     "bin",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.css",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.js",
-    *(
-        f"aws_lambda_powertools/utilities/{name}"
-        for name in (
-            *("auth_alpha", "batch", "circuit_breaker", "data_masking", "feature_flags", "idempotency"),
-            *("kafka", "parameters", "parser", "streaming"),
-        )
-    ),
+    *(f"aws_lambda_powertools/utilities/{name}" for name in _UNUSED_UTILITIES),
     "botocore/data/dynamodb/*/examples-1.json",
     "dateutil/zoneinfo/*.tar.gz",
     "pydantic/mypy.py",
@@ -56,13 +51,7 @@ _NOT_SHIPPED = (
 BOTOCORE_DATA = ("dynamodb", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
 """What a DynamoDB client reads of the models of all services."""
 
-
-class BundlingError(RuntimeError):
-    """The bundle could not be built; the message says why."""
-
-
-DIMENSIONS_FILE = Path("inserting", "dimensions.json")
-"""File in the package from which its module ``known_dimensions`` reads the product's dimensions."""
+_PLATFORMS = {Architecture.ARM_64: "manylinux2014_aarch64", Architecture.X86_64: "manylinux2014_x86_64"}
 
 
 @dataclass(frozen=True)
@@ -74,23 +63,21 @@ class Target:
     python_version: str
     """Major and minor version of the interpreter."""
 
-    @classmethod
-    def from_context(cls, node: Node, architecture: Architecture) -> Self:
-        """Return Lambda's Python, or what ``bundling_platform`` and ``bundling_python_version`` name."""
-        platform = {Architecture.ARM_64: "manylinux2014_aarch64", Architecture.X86_64: "manylinux2014_x86_64"}
-        return cls(
-            platform=node.try_get_context("bundling_platform") or platform[architecture],
-            python_version=node.try_get_context("bundling_python_version") or "3.13",
-        )
 
-
-def function_code(scope: Construct, target: Target, dimensions: Sequence[str] = ()) -> lambda_.Code:
+def function_code(scope: Construct, config: Config) -> lambda_.Code:
     """Return the code that the functions share.
+
+    It is for Lambda's Python, or what the context keys ``bundling_platform`` and ``bundling_python_version``
+    name.
 
     The asset's hash covers what decides the bundle's bytes: the source, the lock, the target, the compiler of
     the byte code, and the rules of bundling. It does not depend on when, or on which machine, pip ran. The
     scope gets a warning if the machine has no interpreter that can compile byte code.
     """
+    target = Target(
+        scope.node.try_get_context("bundling_platform") or _PLATFORMS[config.lambda_architecture],
+        scope.node.try_get_context("bundling_python_version") or "3.13",
+    )
     interpreter = find_interpreter(target.python_version)
     if interpreter is None:
         Annotations.of(scope).add_warning_v2(
@@ -101,11 +88,11 @@ def function_code(scope: Construct, target: Target, dimensions: Sequence[str] = 
         )
     return lambda_.Code.from_asset(
         str(SOURCE),
-        asset_hash=_fingerprint(target, interpreter, dimensions),
+        asset_hash=_fingerprint(target, interpreter, config.dimensions),
         bundling=BundlingOptions(
             # CDK requires an image, but never uses it: the local bundling below succeeds or raises.
             image=lambda_.Runtime.PYTHON_3_13.bundling_image,
-            local=_LocalBundling(target, interpreter, dimensions),
+            local=_LocalBundling(partial(bundle, target, interpreter, dimensions=config.dimensions)),
         ),
     )
 
@@ -116,43 +103,28 @@ def bundle(
     """Build the functions' deployment package in an empty directory.
 
     The interpreter compiles byte code, which makes cold starts faster; without one, only sources ship. If
-    there are no ``dimensions``, all are accepted.
-
-    Raises
-    ------
-    BundlingError
-        If pip cannot install the locked requirements for the target, or a module does not compile.
+    there are no ``dimensions``, all are accepted. Raises BundlingError if pip cannot install the locked
+    requirements for the target, or a module does not compile.
     """
-    command = [
-        *(sys.executable, "-m", "pip", "install"),
-        *("--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--require-hashes"),
-        *("--requirement", str(REQUIREMENTS), "--target", str(output)),
-        *("--platform", target.platform, "--python-version", target.python_version),
-        *("--implementation", "cp", "--only-binary=:all:"),
-    ]
-    finished = subprocess.run(  # noqa: S603 - pip, with the project's own requirements
-        command,
+    byte_code.run(
+        [
+            *(sys.executable, "-m", "pip", "install"),
+            *("--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--require-hashes"),
+            *("--requirement", str(REQUIREMENTS), "--target", str(output)),
+            *("--platform", target.platform, "--python-version", target.python_version),
+            *("--implementation", "cp", "--only-binary=:all:"),
+        ],
+        failure=f"pip could not install src/requirements.txt for Python {target.python_version} on "
+        f"{target.platform}",
         # Some set --user for good, which pip refuses beside --target.
-        env=os.environ | {"PIP_USER": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+        PIP_USER="0",
     )
-    if finished.returncode != 0:
-        raise BundlingError(
-            f"pip could not install src/requirements.txt for Python {target.python_version} on "
-            f"{target.platform}:\n{finished.stdout}"
-        )
     _prune(output)
     shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     if dimensions:
         (output / PACKAGE.name / DIMENSIONS_FILE).write_text(json.dumps(sorted(dimensions)), encoding="utf-8")
     if interpreter:
-        try:
-            compile_bundle(interpreter, output, PACKAGE.name)
-        except CompilationError as error:
-            raise BundlingError(str(error)) from error
+        compile_bundle(interpreter, output, PACKAGE.name)
     for path in [output, *output.rglob("*")]:
         path.chmod(_DIRECTORY_MODE if path.is_dir() else _FILE_MODE)
 
@@ -190,11 +162,9 @@ def _fingerprint(target: Target, interpreter: Interpreter | None, dimensions: Se
 
 @jsii.implements(ILocalBundling)
 class _LocalBundling:
-    def __init__(self, target: Target, interpreter: Interpreter | None, dimensions: Sequence[str]) -> None:
-        self._target = target
-        self._dimensions = dimensions
-        self._interpreter = interpreter
+    def __init__(self, build: Callable[[Path], None]) -> None:
+        self._build = build
 
     def try_bundle(self, output_dir: str, *_: object, **__: object) -> bool:
-        bundle(self._target, self._interpreter, Path(output_dir), self._dimensions)
+        self._build(Path(output_dir))
         return True

@@ -1,13 +1,11 @@
 """Byte code for the bundle, compiled by an interpreter of the right version found on this machine."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,8 +13,8 @@ from pathlib import Path
 _SAY_VERSION = "import platform, sys; print(sys.implementation.name, platform.python_version())"
 
 
-class CompilationError(RuntimeError):
-    """The bundle could not be compiled; the message has the compiler's output."""
+class BundlingError(RuntimeError):
+    """The bundle could not be built; the message has the output of pip or of the compiler."""
 
 
 @dataclass(frozen=True)
@@ -46,34 +44,33 @@ def compile_bundle(interpreter: Interpreter, output: Path, package: str) -> None
 
     Python does not check it against sources, whose times Lambda's archive does not keep. It replaces the
     dependencies' sources; those of ``package``, our own, are kept, so that tracebacks show them.
-
-    Raises
-    ------
-    CompilationError
-        If a module does not compile.
+    Raises BundlingError if a module does not compile.
     """
+    # The bundle's own path is stripped, so that it does not become part of the bytes.
+    compileall = ["-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(output)]
     is_ours = rf"{re.escape(str(output / package))}[/\\]"
-    _compileall(interpreter, output, str(output / package))
-    _compileall(interpreter, output, "-b", "-x", is_ours, str(output))
+    for arguments in ([str(output / package)], ["-b", "-x", is_ours, str(output)]):
+        run(
+            [str(interpreter.executable), *compileall, *arguments],
+            failure=f"Python {interpreter.version} could not compile the bundle",
+        )
     for byte_code in output.rglob("*.pyc"):
         if byte_code.parent.name != "__pycache__":
             byte_code.with_suffix(".py").unlink()
 
 
-def _compileall(interpreter: Interpreter, output: Path, *arguments: str) -> None:
-    # The bundle's own path is stripped, so that it does not become part of the bytes.
-    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(output)]
-    finished = subprocess.run(  # noqa: S603 - an interpreter of this machine
-        [str(interpreter.executable), "-I", "-m", "compileall", *options, *arguments],
+def run(command: Sequence[str], *, failure: str, **variables: str) -> None:
+    """Run a program with environment variables added; raises BundlingError with its output if it fails."""
+    finished = subprocess.run(  # noqa: S603 - pip, or an interpreter of this machine
+        command,
+        env=os.environ | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if finished.returncode != 0:
-        raise CompilationError(
-            f"Python {interpreter.version} could not compile the bundle:\n{finished.stdout}"
-        )
+        raise BundlingError(f"{failure}:\n{finished.stdout}")
 
 
 def _candidates(python_version: str) -> Iterator[Path]:
@@ -91,14 +88,9 @@ def _candidates(python_version: str) -> Iterator[Path]:
 @cache
 def _described(executable: Path) -> str:
     """Return name and version of an interpreter, or "" if it does not start (a shim of pyenv)."""
+    command = [str(executable), "-I", "-c", _SAY_VERSION]
     try:
-        finished = subprocess.run(  # noqa: S603 - an interpreter of this machine
-            [str(executable), "-I", "-c", _SAY_VERSION],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            check=False,
-        )
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - as above
     except OSError:
         return ""
     return finished.stdout.strip()

@@ -1,7 +1,5 @@
 """The app's configuration: the ``params`` of ``cdk.context.json``, validated."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from infra.partitions import Partition, partition_of
 from metering_handlers.contract.deployment import DEFAULT_STACK_NAME, MIN_TRANSACTION_ID_DAYS
@@ -23,12 +22,7 @@ class ConfigError(ValueError):
 def read_context(path: Path, assignments: Iterable[str] = ()) -> dict[str, object]:
     """Read ``cdk.context.json`` as the CDK CLI does, with the ``key=value`` of its ``--context`` on top.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ConfigError
-        If it is not JSON.
+    Raises ConfigError if the file is not JSON, and OSError if it cannot be read.
     """
     try:
         # Editors on Windows begin a file with a byte order mark.
@@ -111,6 +105,11 @@ def _check_region(name: str) -> str:
     return name
 
 
+# RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
+_Days = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180]
+_Years = Literal[365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
+
+
 class Config(_Params):
     """Configuration of one deployment."""
 
@@ -142,31 +141,7 @@ class Config(_Params):
     wait. The default is right for the job as the quickstart deploys it."""
     log_level: LogLevel = LogLevel.INFO
     """Lowest level that is logged; with WARNING or ERROR, requests are not."""
-    # RetentionInDays of AWS::Logs::LogGroup (AWS CloudFormation template reference).
-    log_retention_days: Literal[
-        1,
-        3,
-        5,
-        7,
-        14,
-        30,
-        60,
-        90,
-        120,
-        150,
-        180,
-        365,
-        400,
-        545,
-        731,
-        1096,
-        1827,
-        2192,
-        2557,
-        2922,
-        3288,
-        3653,
-    ] = 90
+    log_retention_days: Literal[_Days, _Years] = 90
     """Days for which logs are kept."""
     idempotency_hours: int = Field(24, ge=24, le=720)
     """Hours for which an idempotency key is remembered; the API's contract is 24."""
@@ -244,40 +219,33 @@ class Config(_Params):
     def from_context(cls, params: object) -> Self:
         """Check the context key ``params``, which is JSON text if it came by ``--context``.
 
-        Raises
-        ------
-        ConfigError
-            If a parameter is missing, unknown or wrong; the message names all of them.
+        Raises ConfigError if parameters are missing, unknown or wrong; the message names all of them.
         """
         if params is None:
             raise ConfigError('cdk.context.json has no "params"; docs/configuration.md shows what it needs.')
         try:
             return cls.model_validate_json(params if isinstance(params, str) else json.dumps(params))
         except ValidationError as error:
-            problems = [
-                _explain(line["type"], line["loc"], line["input"], line["msg"]) for line in error.errors()
-            ]
-            raise ConfigError("cdk.context.json: " + " ".join(problems)) from error
+            raise ConfigError("cdk.context.json: " + " ".join(map(_explain, error.errors()))) from error
 
 
 _SECTIONS: dict[str, type[_Params]] = {"usage_plan": UsagePlan, "throttle": Throttle, "domain": Domain}
 
 
-def _explain(kind: str, path: tuple[int | str, ...], value: object, message: str) -> str:
+def _explain(error: ErrorDetails) -> str:
     """Say what is wrong with one parameter, and what it means."""
-    message = message.removeprefix("Value error, ")
+    path, value, message = error["loc"], error["input"], error["msg"].removeprefix("Value error, ")
     if not path:
-        return f"{message}." if kind == "value_error" else f"params must be an object, not {value!r}."
+        return (
+            f"{message}." if error["type"] == "value_error" else f"params must be an object, not {value!r}."
+        )
     name = ".".join(["params", *map(str, path)])
-    if kind == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         return f"{name} is not a known parameter; docs/configuration.md lists them."
-    match path:
-        case (str(section), str(member)):
-            field = _SECTIONS[section].model_fields[member]
-        case _:
-            field = Config.model_fields[str(path[0])]
-    if kind == "missing":
+    section = _SECTIONS.get(str(path[0])) if len(path) > 1 else None
+    field = section.model_fields[str(path[1])] if section else Config.model_fields[str(path[0])]
+    if error["type"] == "missing":
         return f"{name} is missing. {field.description}"
-    placeholder = isinstance(value, str) and value.startswith("<") and value.endswith(">")
-    hint = " (the placeholder was never filled in)" if placeholder else ""
+    is_placeholder = isinstance(value, str) and value.startswith("<") and value.endswith(">")
+    hint = " (the placeholder was never filled in)" if is_placeholder else ""
     return f"{name} cannot be {value!r}{hint}: {message}. {field.description}"

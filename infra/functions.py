@@ -1,20 +1,15 @@
 """The functions of the API: module, route, memory, and permissions on the tables."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-
-from infra.config import Config
 
 METRICS_NAMESPACE = "MarketplaceMetering"
 """CloudWatch namespace of the metrics that the functions emit."""
 CUSTOMER = "{customerIdentifier+}"
 """The path parameter. Greedy, because a License ARN has a slash."""
-PUT_ITEM = "dynamodb:PutItem"
 _BATCH_GET_ITEM = "dynamodb:BatchGetItem"
-_QUERY = "dynamodb:Query"
+_PUT_ITEM = "dynamodb:PutItem"
 
 
 class Table(StrEnum):
@@ -47,23 +42,18 @@ class FunctionSpec:
     """The IAM actions that the function may do on each table of the deployment."""
     slow_seconds: int
     """p99 duration above which the function's *Slow* alarm goes off."""
-    settings: Callable[[Config], Mapping[str, str]] = field(default=lambda _: {})
-    """Environment variables beside the tables' names and the settings of Powertools."""
 
-
-def _insert_settings(config: Config) -> Mapping[str, str]:
-    return {
-        "IDEMPOTENCY_HOURS": str(config.idempotency_hours),
-        "TRANSACTION_ID_DAYS": str(config.transaction_id_days),
-        "CUSTOMER_IDENTIFIERS": ",".join(config.customer_identifiers),
-    }
+    @property
+    def inserts(self) -> bool:
+        """Whether the function writes records."""
+        return _PUT_ITEM in self.table_actions[Table.METERING]
 
 
 # TransactWriteItems needs the permissions of its actions, which are puts ("Using IAM with DynamoDB
 # transactions", Amazon DynamoDB Developer Guide).
 _INSERT_ACTIONS = {
-    Table.METERING: (PUT_ITEM,),
-    Table.IDEMPOTENCY: (PUT_ITEM, _BATCH_GET_ITEM),
+    Table.METERING: (_PUT_ITEM,),
+    Table.IDEMPOTENCY: (_PUT_ITEM, _BATCH_GET_ITEM),
     Table.SUBSCRIBERS: (_BATCH_GET_ITEM,),
 }
 
@@ -78,7 +68,6 @@ FUNCTIONS = (
         memory_mb=512,
         table_actions=_INSERT_ACTIONS,
         slow_seconds=5,
-        settings=_insert_settings,
     ),
     FunctionSpec(
         name="InsertMeteringRecords",
@@ -91,7 +80,6 @@ FUNCTIONS = (
         table_actions=_INSERT_ACTIONS,
         # 70 % of the function's 27 s: a slower bulk request may run out of time.
         slow_seconds=19,
-        settings=_insert_settings,
     ),
     FunctionSpec(
         name="ListMeteringRecords",
@@ -101,7 +89,7 @@ FUNCTIONS = (
         description="Lists a customer's records and whether they were billed.",
         label="list",
         memory_mb=512,
-        table_actions={Table.METERING: (_QUERY,), Table.IDEMPOTENCY: (_BATCH_GET_ITEM,)},
+        table_actions={Table.METERING: ("dynamodb:Query",), Table.IDEMPOTENCY: (_BATCH_GET_ITEM,)},
         slow_seconds=5,
     ),
 )

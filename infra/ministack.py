@@ -1,7 +1,5 @@
 """What the stack leaves out on the local cloud."""
 
-from __future__ import annotations
-
 from constructs import Node
 
 CONTEXT_KEY = "local_cloud"

@@ -1,7 +1,5 @@
 """AWS's partitions, by botocore's own data, and in what they differ."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from typing import NamedTuple
@@ -16,26 +14,19 @@ _WITH_ENHANCED_TLS = ("aws", "aws-cn")
 class Partition(NamedTuple):
     """A partition of AWS."""
 
-    name: str
     dns_suffix: str
     """Domain of its endpoints."""
-
-    @property
-    def has_enhanced_tls(self) -> bool:
-        """Whether API Gateway has the security policies whose names begin with SecurityPolicy."""
-        return self.name in _WITH_ENHANCED_TLS
+    has_enhanced_tls: bool
+    """Whether API Gateway has the security policies whose names begin with SecurityPolicy."""
 
 
 @cache
 def partition_of(region: str) -> Partition:
     """Return the region's partition, by a pattern that fits regions newer than botocore.
 
-    Raises
-    ------
-    ValueError
-        If no partition has a region of that name.
+    Raises ValueError if no partition has a region of that name.
     """
     for partition in Loader().load_data("partitions")["partitions"]:
         if re.fullmatch(partition["regionRegex"], region):
-            return Partition(partition["id"], partition["outputs"]["dnsSuffix"])
+            return Partition(partition["outputs"]["dnsSuffix"], partition["id"] in _WITH_ENHANCED_TLS)
     raise ValueError("no partition of AWS has a region of that name")

@@ -4,8 +4,6 @@ Both have fixed names and outlive the stack, so a later deployment imports them
 (``cdk deploy --import-existing-resources``; docs/decisions/0005-tables-outlive-the-stack.md).
 """
 
-from __future__ import annotations
-
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
@@ -30,10 +28,10 @@ class IdempotencyTable(dynamodb.Table):
     stored would be billed again when it is sent again.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:
+    def __init__(self, scope: Construct, table_name: str) -> None:
         super().__init__(
             scope,
-            construct_id,
+            "IdempotencyTable",
             table_name=table_name,
             partition_key=dynamodb.Attribute(name=ROW_ID, type=dynamodb.AttributeType.STRING),
             time_to_live_attribute=DELETE_AFTER,
@@ -48,10 +46,10 @@ class IdempotencyTable(dynamodb.Table):
 class SandboxMeteringTable(dynamodb.Table):
     """The metering table, for a sandbox without the quickstart."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, table_name: str) -> None:
+    def __init__(self, scope: Construct, table_name: str) -> None:
         super().__init__(
             scope,
-            construct_id,
+            "MeteringTable",
             table_name=table_name,
             partition_key=_attribute(PARTITION_KEY),
             sort_key=_attribute(SORT_KEY),
@@ -60,10 +58,7 @@ class SandboxMeteringTable(dynamodb.Table):
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
             removal_policy=RemovalPolicy.RETAIN,
         )
-        self.add_global_secondary_index(
-            index_name=PENDING_INDEX,
-            partition_key=_attribute(PENDING_INDEX_KEY),
-        )
+        self.add_global_secondary_index(index_name=PENDING_INDEX, partition_key=_attribute(PENDING_INDEX_KEY))
 
 
 def _attribute(key: tuple[str, str]) -> dynamodb.Attribute:

@@ -1,7 +1,5 @@
 """The custom domain name of the API."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from aws_cdk import CfnOutput
@@ -17,16 +15,8 @@ from infra.config import Config, Domain
 class CustomDomain(Construct):
     """A regional domain name, mapped to the stage, and its DNS records where the hosted zone is known."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        domain: Domain,
-        config: Config,
-        api: apigateway.RestApi,
-    ) -> None:
-        super().__init__(scope, construct_id)
+    def __init__(self, scope: Construct, config: Config, domain: Domain, api: apigateway.RestApi) -> None:
+        super().__init__(scope, "CustomDomain")
         has_several_segments = domain.base_path is not None and "/" in domain.base_path
         # Only API Gateway v2 maps several segments, and its model of a domain knows the policies for TLS 1.0
         # and 1.2 only ("DomainNameConfiguration", API Gateway v2 API reference). Callers get the API's own

@@ -1,11 +1,10 @@
 """AWS WAF in front of the API."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Sequence
 
 from aws_cdk import Stack
-from aws_cdk import aws_wafv2 as wafv2
+from aws_cdk.aws_wafv2 import CfnWebACL, CfnWebACLAssociation
 from constructs import Construct
 
 from infra.api.gateway_responses import problem_document
@@ -56,8 +55,8 @@ class Firewall(Construct):
     so its answer is ``application/json`` without ``instance``.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, stage_arn: str, throttle: Throttle) -> None:
-        super().__init__(scope, construct_id)
+    def __init__(self, scope: Construct, stage_arn: str, throttle: Throttle) -> None:
+        super().__init__(scope, "Firewall")
         limit = throttle.rate_per_second * _WINDOW_SECONDS + throttle.burst
         problem = problem_document(
             429,
@@ -65,30 +64,20 @@ class Firewall(Construct):
             f"This address sent more than {limit} requests in {_WINDOW_SECONDS} seconds. "
             "Slow down, and send the request again.",
         )
-        web_acl = wafv2.CfnWebACL(
+        web_acl = CfnWebACL(
             self,
             "WebAcl",
             scope="REGIONAL",
-            default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
+            default_action=CfnWebACL.DefaultActionProperty(allow={}),
             # The name is a dimension of the metrics of all rules: deployments must not share it.
             visibility_config=_visibility(Stack.of(self).stack_name),
             custom_response_bodies={
-                ProblemType.TOO_MANY_REQUESTS: wafv2.CfnWebACL.CustomResponseBodyProperty(
+                ProblemType.TOO_MANY_REQUESTS: CfnWebACL.CustomResponseBodyProperty(
                     content_type="APPLICATION_JSON", content=json.dumps(problem)
                 )
             },
             rules=[
-                wafv2.CfnWebACL.RuleProperty(
-                    name="RequestsPerAddress",
-                    priority=0,
-                    action=wafv2.CfnWebACL.RuleActionProperty(block=_too_many_requests()),
-                    statement=wafv2.CfnWebACL.StatementProperty(
-                        rate_based_statement=wafv2.CfnWebACL.RateBasedStatementProperty(
-                            aggregate_key_type="IP", limit=limit, evaluation_window_sec=_WINDOW_SECONDS
-                        )
-                    ),
-                    visibility_config=_visibility("RequestsPerAddress"),
-                ),
+                _requests_per_address(limit),
                 _managed_rules("AWSManagedRulesAmazonIpReputationList", priority=1),
                 _managed_rules("AWSManagedRulesKnownBadInputsRuleSet", priority=2),
                 _managed_rules(
@@ -99,48 +88,48 @@ class Firewall(Construct):
             ],
         )
         if not is_local_cloud(self.node):
-            wafv2.CfnWebACLAssociation(
-                self, "Association", resource_arn=stage_arn, web_acl_arn=web_acl.attr_arn
-            )
+            CfnWebACLAssociation(self, "Association", resource_arn=stage_arn, web_acl_arn=web_acl.attr_arn)
 
 
-def _too_many_requests() -> wafv2.CfnWebACL.BlockActionProperty:
-    """Return a 429 with ``Retry-After``: clients do not retry WAF's default 403, and usage would be lost."""
-    return wafv2.CfnWebACL.BlockActionProperty(
-        custom_response=wafv2.CfnWebACL.CustomResponseProperty(
-            response_code=429,
-            custom_response_body_key=ProblemType.TOO_MANY_REQUESTS,
-            response_headers=[
-                # After that time, the excess requests are no longer in the window.
-                wafv2.CfnWebACL.CustomHTTPHeaderProperty(name="Retry-After", value=str(_WINDOW_SECONDS))
-            ],
-        )
+def _requests_per_address(limit: int) -> CfnWebACL.RuleProperty:
+    """Answer a 429 with ``Retry-After``: clients do not retry WAF's default 403, and usage would be lost."""
+    # After that time, the excess requests are no longer in the window.
+    retry_after = CfnWebACL.CustomHTTPHeaderProperty(name="Retry-After", value=str(_WINDOW_SECONDS))
+    response = CfnWebACL.CustomResponseProperty(
+        response_code=429,
+        custom_response_body_key=ProblemType.TOO_MANY_REQUESTS,
+        response_headers=[retry_after],
+    )
+    rate = CfnWebACL.RateBasedStatementProperty(
+        aggregate_key_type="IP", limit=limit, evaluation_window_sec=_WINDOW_SECONDS
+    )
+    return CfnWebACL.RuleProperty(
+        name="RequestsPerAddress",
+        priority=0,
+        action=CfnWebACL.RuleActionProperty(block=CfnWebACL.BlockActionProperty(custom_response=response)),
+        statement=CfnWebACL.StatementProperty(rate_based_statement=rate),
+        visibility_config=_visibility("RequestsPerAddress"),
     )
 
 
-def _managed_rules(
-    name: str, *, priority: int, only_counted: list[str] | None = None
-) -> wafv2.CfnWebACL.RuleProperty:
+def _managed_rules(name: str, *, priority: int, only_counted: Sequence[str] = ()) -> CfnWebACL.RuleProperty:
+    count = CfnWebACL.RuleActionProperty(count={})
     overrides = [
-        wafv2.CfnWebACL.RuleActionOverrideProperty(
-            name=rule, action_to_use=wafv2.CfnWebACL.RuleActionProperty(count={})
-        )
-        for rule in only_counted or []
+        CfnWebACL.RuleActionOverrideProperty(name=rule, action_to_use=count) for rule in only_counted
     ]
-    return wafv2.CfnWebACL.RuleProperty(
+    group = CfnWebACL.ManagedRuleGroupStatementProperty(
+        vendor_name="AWS", name=name, rule_action_overrides=overrides or None
+    )
+    return CfnWebACL.RuleProperty(
         name=name,
         priority=priority,
-        override_action=wafv2.CfnWebACL.OverrideActionProperty(none={}),
-        statement=wafv2.CfnWebACL.StatementProperty(
-            managed_rule_group_statement=wafv2.CfnWebACL.ManagedRuleGroupStatementProperty(
-                vendor_name="AWS", name=name, rule_action_overrides=overrides or None
-            )
-        ),
+        override_action=CfnWebACL.OverrideActionProperty(none={}),
+        statement=CfnWebACL.StatementProperty(managed_rule_group_statement=group),
         visibility_config=_visibility(name),
     )
 
 
-def _visibility(name: str) -> wafv2.CfnWebACL.VisibilityConfigProperty:
-    return wafv2.CfnWebACL.VisibilityConfigProperty(
+def _visibility(name: str) -> CfnWebACL.VisibilityConfigProperty:
+    return CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
     )

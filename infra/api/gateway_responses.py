@@ -1,56 +1,46 @@
 """API Gateway's own responses, as problem details (RFC 9457) like those of the functions."""
 
-from __future__ import annotations
-
 import json
-from typing import NamedTuple
 
 from aws_cdk import aws_apigateway as apigateway
 
 from infra.config import Authorization
 from metering_handlers.contract.problem_types import PROBLEM_JSON, SAFE_REPEAT, ProblemType
 
-_RETRY_AFTER_SECONDS = 5
-
-
-class _Response(NamedTuple):
-    status: int | None
-    """None keeps the status that API Gateway chose."""
-    problem_type: ProblemType
-    detail: str
-
-
-# By type ("Gateway response types for API Gateway", Amazon API Gateway Developer Guide).
+# By type ("Gateway response types for API Gateway", Amazon API Gateway Developer Guide): the status, None to
+# keep the one that API Gateway chose; the problem's type and detail.
 _RESPONSES = {
     # What has no response type of its own: an Authorization header that is no signature (403), or a body
     # between Lambda's 6 MB and API Gateway's 10 MB, which Lambda refuses (413; "Lambda quotas", AWS Lambda
     # Developer Guide).
-    "DEFAULT_4XX": _Response(
+    "DEFAULT_4XX": (
         None,
         ProblemType.REQUEST_REFUSED,
         "API Gateway refused the request; nothing was written. The HTTP status says why. 403: the "
         "authorization was not accepted. 413: the body is larger than 6 MB; split the request.",
     ),
-    "BAD_REQUEST_PARAMETERS": _Response(400, ProblemType.BAD_REQUEST, "A parameter of the path is missing."),
-    "BAD_REQUEST_BODY": _Response(400, ProblemType.BAD_REQUEST, "The body could not be read."),
-    "WAF_FILTERED": _Response(403, ProblemType.FORBIDDEN, "The firewall has refused the request."),
-    "RESOURCE_NOT_FOUND": _Response(404, ProblemType.NOT_FOUND, "The API has no such path; correct it."),
-    "REQUEST_TOO_LARGE": _Response(
-        413, ProblemType.PAYLOAD_TOO_LARGE, "Split the request: its body must stay below 6 MB."
+    "BAD_REQUEST_PARAMETERS": (400, ProblemType.BAD_REQUEST, "A parameter of the path is missing."),
+    "BAD_REQUEST_BODY": (400, ProblemType.BAD_REQUEST, "The body could not be read."),
+    "WAF_FILTERED": (403, ProblemType.FORBIDDEN, "The firewall has refused the request."),
+    "RESOURCE_NOT_FOUND": (404, ProblemType.NOT_FOUND, "The API has no such path; correct it."),
+    "REQUEST_TOO_LARGE": (
+        413,
+        ProblemType.PAYLOAD_TOO_LARGE,
+        "Split the request: its body must stay below 6 MB.",
     ),
-    "UNSUPPORTED_MEDIA_TYPE": _Response(
-        415, ProblemType.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json."
+    "UNSUPPORTED_MEDIA_TYPE": (
+        415,
+        ProblemType.UNSUPPORTED_MEDIA_TYPE,
+        "Send JSON, with Content-Type: application/json.",
     ),
-    "THROTTLED": _Response(429, ProblemType.TOO_MANY_REQUESTS, "Slow down, and send the request again."),
-    "QUOTA_EXCEEDED": _Response(
-        429, ProblemType.TOO_MANY_REQUESTS, "The API key's quota for today is used up."
-    ),
-    "DEFAULT_5XX": _Response(500, ProblemType.INTERNAL_ERROR, f"Something went wrong. {SAFE_REPEAT}"),
-    "INTEGRATION_FAILURE": _Response(
-        502, ProblemType.INTERNAL_ERROR, f"The function has failed. {SAFE_REPEAT}"
-    ),
-    "INTEGRATION_TIMEOUT": _Response(
-        504, ProblemType.GATEWAY_TIMEOUT, f"The function did not answer in time. {SAFE_REPEAT}"
+    "THROTTLED": (429, ProblemType.TOO_MANY_REQUESTS, "Slow down, and send the request again."),
+    "QUOTA_EXCEEDED": (429, ProblemType.TOO_MANY_REQUESTS, "The API key's quota for today is used up."),
+    "DEFAULT_5XX": (500, ProblemType.INTERNAL_ERROR, f"Something went wrong. {SAFE_REPEAT}"),
+    "INTEGRATION_FAILURE": (502, ProblemType.INTERNAL_ERROR, f"The function has failed. {SAFE_REPEAT}"),
+    "INTEGRATION_TIMEOUT": (
+        504,
+        ProblemType.GATEWAY_TIMEOUT,
+        f"The function did not answer in time. {SAFE_REPEAT}",
     ),
 }
 _UNAUTHORIZED = ("ACCESS_DENIED", "EXPIRED_TOKEN", "INVALID_API_KEY", "INVALID_SIGNATURE", "UNAUTHORIZED")
@@ -62,24 +52,23 @@ _ADVICE = {
 }
 # Only here: clients obey Retry-After by themselves, and after a 5xx an insert without a key or ids is not
 # safe to repeat as it was sent.
-_RETRY_AFTER = {"THROTTLED": {"Retry-After": f"'{_RETRY_AFTER_SECONDS}'"}}
+_RETRY_AFTER = {"THROTTLED": {"Retry-After": "'5'"}}
 
 
 def add_gateway_responses(rest_api: apigateway.RestApi, authorization: Authorization) -> None:
     """Define all gateway responses as problem details; a 403 says what ``authorization`` asks for."""
     advice = _ADVICE[authorization]
-    forbidden = dict.fromkeys(_UNAUTHORIZED, _Response(403, ProblemType.FORBIDDEN, advice))
-    forbidden["MISSING_AUTHENTICATION_TOKEN"] = _Response(
-        403, ProblemType.FORBIDDEN, f"Check path and method: the API may have no such route. {advice}"
-    )
-    for name, response in (_RESPONSES | forbidden).items():
-        document = problem_document(*response) | {"instance": "$context.extendedRequestId"}
+    forbidden = dict.fromkeys(_UNAUTHORIZED, (403, ProblemType.FORBIDDEN, advice))
+    hint = f"Check path and method: the API may have no such route. {advice}"
+    forbidden["MISSING_AUTHENTICATION_TOKEN"] = (403, ProblemType.FORBIDDEN, hint)
+    for name, (status, problem_type, detail) in (_RESPONSES | forbidden).items():
+        document = problem_document(status, problem_type, detail)
         rest_api.add_gateway_response(
             name.title().replace("_", ""),
             type=apigateway.ResponseType.of(name),
-            status_code=None if response.status is None else str(response.status),
+            status_code=None if status is None else str(status),
             response_headers={"Content-Type": f"'{PROBLEM_JSON}'"} | _RETRY_AFTER.get(name, {}),
-            templates={"application/json": json.dumps(document)},
+            templates={"application/json": json.dumps(document | {"instance": "$context.extendedRequestId"})},
         )
 
 

@@ -1,7 +1,5 @@
 """The REST API: routes, authorization, throttling, and access log."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import cast
@@ -13,10 +11,9 @@ from constructs import Construct
 
 from infra.api.custom_domain import CustomDomain
 from infra.api.gateway_responses import add_gateway_responses
-from infra.config import Authorization, Config, Domain, UsagePlan
+from infra.config import Authorization, Config, UsagePlan
 from infra.functions import CUSTOMER
-from infra.log_group import RetainedLogGroup
-from infra.metering_function import MeteringFunction
+from infra.metering_function import MeteringFunction, RetainedLogGroup
 
 STAGE_NAME = "prod"
 _ROLE_NAME_LENGTH = 64
@@ -49,32 +46,35 @@ _ACCESS_LOG_FIELDS = {
 class MeteringApi(Construct):
     """The REST API, one route for each function, at the stage ``prod``."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, config: Config, functions: Sequence[MeteringFunction]
-    ) -> None:
-        super().__init__(scope, construct_id)
-        self.access_log_group = RetainedLogGroup(self, "AccessLogs", retention_days=config.log_retention_days)
+    def __init__(self, scope: Construct, config: Config, functions: Sequence[MeteringFunction]) -> None:
+        super().__init__(scope, "Api")
+        self.access_log_group = RetainedLogGroup(self, "AccessLogs", config)
         self.rest_api = self._create(config)
         if config.set_api_gateway_account_role:
             self._name_account_role()
         self._refuse_old_tls(has_enhanced_policies=config.partition.has_enhanced_tls)
-        self._keep_execution_logs(config.log_retention_days)
-        add_gateway_responses(self.rest_api, config.authorization)
-        self._validator = self.rest_api.add_request_validator(
-            "ParameterValidator", validate_request_parameters=True
+        # API Gateway would create its log group itself, without a retention period.
+        execution_logs = f"API-Gateway-Execution-Logs_{self.rest_api.rest_api_id}/{STAGE_NAME}"
+        self.rest_api.deployment_stage.node.add_dependency(
+            RetainedLogGroup(self, "ExecutionLogs", config, name=execution_logs)
         )
+        add_gateway_responses(self.rest_api, config.authorization)
         # The stack's outputs name the URLs; CDK's own output would repeat one of them.
         self.rest_api.node.try_remove_child("Endpoint")
-        self._url = self._own_url(config.domain, config) if config.domain else self.rest_api.url
-        self._output("ApiUrl", self._url, "Base URL of the API.")
-        for function in functions:
-            self._route(function)
+        url = self.rest_api.url
+        if domain := config.domain:
+            CustomDomain(self, config, domain, self.rest_api)
+            if domain.keep_default_endpoint:
+                self._output("DefaultApiUrl", url, "Base URL without the domain.")
+            url = f"https://{domain.name}/{f'{domain.base_path}/' if domain.base_path else ''}"
+        self._output("ApiUrl", url, "Base URL of the API.")
+        self._add_routes(functions, url)
         if config.authorization is Authorization.API_KEY:
             self._hand_out_key(config.usage_plan)
         self._acknowledge_findings(config)
 
     def _create(self, config: Config) -> apigateway.RestApi:
-        is_signed = config.authorization is Authorization.IAM
+        authorization = apigateway.AuthorizationType
         return apigateway.RestApi(
             self,
             "RestApi",
@@ -84,8 +84,7 @@ class MeteringApi(Construct):
                 types=[apigateway.EndpointType.REGIONAL],
                 ip_address_type=apigateway.IpAddressType.DUAL_STACK if config.is_dual_stack else None,
             ),
-            disable_execute_api_endpoint=config.domain is not None
-            and not config.domain.keep_default_endpoint,
+            disable_execute_api_endpoint=bool(config.domain and not config.domain.keep_default_endpoint),
             # For callers that accept gzip; bodies sent as gzip are unpacked before the function sees them
             # (API Gateway Developer Guide, "Payload compression for REST APIs").
             min_compression_size=Size.kibibytes(1),
@@ -107,9 +106,9 @@ class MeteringApi(Construct):
                 tracing_enabled=False,
             ),
             default_method_options=apigateway.MethodOptions(
-                authorization_type=apigateway.AuthorizationType.IAM
-                if is_signed
-                else apigateway.AuthorizationType.NONE,
+                authorization_type=authorization.IAM
+                if config.authorization is Authorization.IAM
+                else authorization.NONE,
                 api_key_required=config.authorization is Authorization.API_KEY,
             ),
         )
@@ -117,24 +116,22 @@ class MeteringApi(Construct):
     def _output(self, name: str, value: str, description: str) -> None:
         CfnOutput(self, name, value=value, description=description).override_logical_id(name)
 
-    def _route(self, function: MeteringFunction) -> None:
-        spec = function.spec
-        takes_customer = CUSTOMER in spec.path
-        self.rest_api.root.resource_for_path(spec.path).add_method(
-            spec.method,
-            apigateway.LambdaIntegration(function.function, allow_test_invoke=False),
-            request_parameters={"method.request.path.customerIdentifier": True} if takes_customer else None,
-            request_validator=self._validator,
+    def _add_routes(self, functions: Sequence[MeteringFunction], url: str) -> None:
+        validator = self.rest_api.add_request_validator(
+            "ParameterValidator", validate_request_parameters=True
         )
-        path = spec.path.replace("+}", "}")
-        self._output(f"{spec.name}Url", f"{self._url}{path}", f"{spec.method} {path}")
-
-    def _own_url(self, domain: Domain, config: Config) -> str:
-        """Create the custom domain, and return the API's URL at it."""
-        CustomDomain(self, "CustomDomain", domain=domain, config=config, api=self.rest_api)
-        if domain.keep_default_endpoint:
-            self._output("DefaultApiUrl", self.rest_api.url, "Base URL without the domain.")
-        return f"https://{domain.name}/{f'{domain.base_path}/' if domain.base_path else ''}"
+        for function in functions:
+            spec = function.spec
+            self.rest_api.root.resource_for_path(spec.path).add_method(
+                spec.method,
+                apigateway.LambdaIntegration(function.function, allow_test_invoke=False),
+                request_parameters={"method.request.path.customerIdentifier": True}
+                if CUSTOMER in spec.path
+                else None,
+                request_validator=validator,
+            )
+            path = spec.path.replace("+}", "}")
+            self._output(f"{spec.name}Url", f"{url}{path}", f"{spec.method} {path}")
 
     def _name_account_role(self) -> None:
         """Name the account's logging role, so that a new deployment imports it.
@@ -155,16 +152,6 @@ class MeteringApi(Construct):
             cfn_rest_api.security_policy = "SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09"
             cfn_rest_api.endpoint_access_mode = "STRICT"
 
-    def _keep_execution_logs(self, retention_days: int) -> None:
-        """Create the log group that API Gateway would otherwise create without a retention period."""
-        log_group = RetainedLogGroup(
-            self,
-            "ExecutionLogs",
-            retention_days=retention_days,
-            name=f"API-Gateway-Execution-Logs_{self.rest_api.rest_api_id}/{STAGE_NAME}",
-        )
-        self.rest_api.deployment_stage.node.add_dependency(log_group)
-
     def _hand_out_key(self, limits: UsagePlan) -> None:
         plan = self.rest_api.add_usage_plan(
             "UsagePlan",
@@ -174,11 +161,8 @@ class MeteringApi(Construct):
         plan.add_api_stage(stage=self.rest_api.deployment_stage)
         key = self.rest_api.add_api_key("ApiKey", description="For the seller's billing software.")
         plan.add_api_key(key)
-        self._output(
-            "ApiKeyId",
-            key.key_id,
-            "aws apigateway get-api-key --include-value --api-key <this> shows the key.",
-        )
+        how_to_see_it = "aws apigateway get-api-key --include-value --api-key <this> shows the key."
+        self._output("ApiKeyId", key.key_id, how_to_see_it)
 
     def _acknowledge_findings(self, config: Config) -> None:
         """Acknowledge the cdk-nag findings that are intended, with the reasons."""
@@ -196,12 +180,10 @@ class MeteringApi(Construct):
             reasons["APIG4"] = (
                 "params.authorization asks for it: an API key, or networks in the resource policy."
             )
-        Validations.of(self).acknowledge(
-            *(
+        for rule, reason in reasons.items():
+            Validations.of(self).acknowledge(
                 Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
-                for rule, reason in reasons.items()
             )
-        )
 
 
 def _resource_policy(config: Config) -> iam.PolicyDocument | None:
@@ -212,16 +194,18 @@ def _resource_policy(config: Config) -> iam.PolicyDocument | None:
     """
     if not config.allowed_cidrs:
         return None
-    statements = {
-        effect: iam.PolicyStatement(
-            effect=effect,
-            principals=[iam.AnyPrincipal()],
-            actions=["execute-api:Invoke"],
-            resources=["execute-api:/*"],
-            conditions={condition: {"aws:SourceIp": list(config.allowed_cidrs)}},
-        )
-        for effect, condition in ((iam.Effect.ALLOW, "IpAddress"), (iam.Effect.DENY, "NotIpAddress"))
-    }
+    conditions = {iam.Effect.ALLOW: "IpAddress", iam.Effect.DENY: "NotIpAddress"}
     if config.authorization is Authorization.IAM:
-        del statements[iam.Effect.ALLOW]
-    return iam.PolicyDocument(statements=list(statements.values()))
+        del conditions[iam.Effect.ALLOW]
+    return iam.PolicyDocument(
+        statements=[
+            iam.PolicyStatement(
+                effect=effect,
+                principals=[iam.AnyPrincipal()],
+                actions=["execute-api:Invoke"],
+                resources=["execute-api:/*"],
+                conditions={condition: {"aws:SourceIp": list(config.allowed_cidrs)}},
+            )
+            for effect, condition in conditions.items()
+        ]
+    )

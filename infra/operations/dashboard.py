@@ -1,7 +1,5 @@
 """The CloudWatch dashboard: alarms, availability, latency, inserted records, throttling."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration
@@ -12,13 +10,12 @@ from constructs import Construct
 
 from infra.api.metering_api import MeteringApi
 from infra.metering_function import MeteringFunction
-from infra.operations.metrics import PERIOD, count_of, records_marked
+from infra.operations.metrics import count_of, records_marked
 from metering_handlers.contract.attributes import PENDING_INDEX
 
 _THIRD = 8
 _HALF = 12
 _WHOLE = 24
-_HEIGHT = 6
 
 _Row = list[cloudwatch.IWidget]
 
@@ -52,22 +49,15 @@ def create_dashboard(
 def _traffic(stage: apigateway.Stage, functions: Mapping[str, lambda_.Function]) -> tuple[_Row, _Row]:
     """Return what callers see: requests, errors, and latency."""
     errors = [
-        stage.metric_client_error(statistic="Sum", period=PERIOD, label="4xx: the caller's"),
-        stage.metric_server_error(statistic="Sum", period=PERIOD, label="5xx: ours"),
-        *(
-            function.metric_errors(statistic="Sum", period=PERIOD, label=f"crashes: {name}")
-            for name, function in functions.items()
-        ),
+        stage.metric_client_error(label="4xx: the caller's"),
+        stage.metric_server_error(label="5xx: ours"),
+        *(function.metric_errors(label=f"crashes: {name}") for name, function in functions.items()),
     ]
-    latencies = [
-        stage.metric_latency(statistic=statistic, period=PERIOD, label=statistic)
-        for statistic in ("p50", "p90", "p99")
-    ]
+    latencies = [stage.metric_latency(statistic=name, label=name) for name in ("p50", "p90", "p99")]
     durations = [
-        function.metric_duration(statistic="p99", period=PERIOD, label=name)
-        for name, function in functions.items()
+        function.metric_duration(statistic="p99", label=name) for name, function in functions.items()
     ]
-    requests = stage.metric_count(statistic="Sum", period=PERIOD, label="requests")
+    requests = stage.metric_count(statistic="Sum", label="requests")
     return (
         [_graph("Requests", [requests]), _graph("Errors", errors)],
         [
@@ -80,17 +70,14 @@ def _traffic(stage: apigateway.Stage, functions: Mapping[str, lambda_.Function])
 def _records(scope: Construct, metering_table_name: str) -> _Row:
     """Return what came in, and what the hourly job did with it."""
     inserted = count_of(scope, "RecordsInserted", "inserted")
+    marked = records_marked(metering_table_name, "marked as metered or failed")
     waiting = cloudwatch.MathExpression(
         expression="RUNNING_SUM(FILL(inserted, 0) - FILL(marked, 0))",
         using_metrics={"inserted": inserted, "marked": records_marked(metering_table_name)},
         label="inserted and not marked",
-        period=PERIOD,
     )
     return [
-        _graph(
-            "Records inserted, and marked by the hourly job",
-            [inserted, records_marked(metering_table_name, "marked as metered or failed")],
-        ),
+        _graph("Records inserted, and marked by the hourly job", [inserted, marked]),
         _graph("Inserted minus marked, since the graph's start", [waiting], minimum=None),
     ]
 
@@ -103,24 +90,17 @@ def _limits(scope: Construct, functions: Mapping[str, lambda_.Function], meterin
         count_of(scope, "IncompleteRequests", "incomplete requests: the caller has to resume"),
     ]
     throttles = [
-        *(
-            function.metric_throttles(statistic="Sum", period=PERIOD, label=f"Lambda: {name}")
-            for name, function in functions.items()
-        ),
+        *(function.metric_throttles(label=f"Lambda: {name}") for name, function in functions.items()),
         count_of(scope, "ThrottledChunks", "chunks that DynamoDB throttled"),
         count_of(scope, "SlotsMoved", "records whose timestamp was taken"),
     ]
-    indexes: dict[str, dict[str, str]] = {
-        "table": {},
-        "index of pending records": {"GlobalSecondaryIndexName": PENDING_INDEX},
-    }
+    indexes = {"table": {}, "index of pending records": {"GlobalSecondaryIndexName": PENDING_INDEX}}
     throttled_writes = [
         cloudwatch.Metric(
             namespace="AWS/DynamoDB",
             metric_name="WriteThrottleEvents",
             dimensions_map={"TableName": metering_table_name} | index,
             statistic="Sum",
-            period=PERIOD,
             label=label,
         )
         for label, index in indexes.items()
@@ -135,10 +115,5 @@ def _limits(scope: Construct, functions: Mapping[str, lambda_.Function], meterin
 def _graph(
     title: str, metrics: Sequence[cloudwatch.IMetric], *, width: int = _HALF, minimum: float | None = 0
 ) -> cloudwatch.GraphWidget:
-    return cloudwatch.GraphWidget(
-        title=title,
-        left=list(metrics),
-        left_y_axis=cloudwatch.YAxisProps(min=minimum, show_units=False),
-        width=width,
-        height=_HEIGHT,
-    )
+    axis = cloudwatch.YAxisProps(min=minimum, show_units=False)
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), left_y_axis=axis, width=width, height=6)

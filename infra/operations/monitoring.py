@@ -1,7 +1,5 @@
 """Alarms that notify an SNS topic, a dashboard, and saved queries."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from aws_cdk import Stack
@@ -24,26 +22,9 @@ class Operations(Construct):
     """Alarms, dashboard and saved queries of the API."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        config: Config,
-        functions: Sequence[MeteringFunction],
-        api: MeteringApi,
+        self, scope: Construct, config: Config, functions: Sequence[MeteringFunction], api: MeteringApi
     ) -> None:
-        super().__init__(scope, construct_id)
-        topic = self._topic(config.alarm_email)
-        is_local = is_local_cloud(self.node)
-        alarms = create_alarms(self, functions, api, config, metric_math=not is_local)
-        for alarm in alarms:
-            alarm.add_alarm_action(actions.SnsAction(topic))
-            alarm.add_ok_action(actions.SnsAction(topic))
-        create_dashboard(self, functions, api, alarms, config.metering_table_name)
-        if not is_local:
-            create_saved_queries(self, functions, api)
-
-    def _topic(self, alarm_email: str | None) -> sns.Topic:
+        super().__init__(scope, "Operations")
         # Encrypted at rest by SNS. A customer managed key would cost more than the alarms, and e-mails show
         # the same metrics in clear text (docs/performance.md).
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
@@ -55,6 +36,12 @@ class Operations(Construct):
                 conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
             )
         )
-        if alarm_email:
-            topic.add_subscription(subscriptions.EmailSubscription(alarm_email))
-        return topic
+        if config.alarm_email:
+            topic.add_subscription(subscriptions.EmailSubscription(config.alarm_email))
+        alarms = create_alarms(self, functions, api, config)
+        for alarm in alarms:
+            alarm.add_alarm_action(actions.SnsAction(topic))
+            alarm.add_ok_action(actions.SnsAction(topic))
+        create_dashboard(self, functions, api, alarms, config.metering_table_name)
+        if not is_local_cloud(self.node):
+            create_saved_queries(self, functions, api)

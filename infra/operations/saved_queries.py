@@ -1,10 +1,7 @@
 """Queries of CloudWatch Logs Insights, saved under the stack's name."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
 
 from aws_cdk import Stack
 from aws_cdk import aws_logs as logs
@@ -19,70 +16,67 @@ _ENCODED = {"%3A": ":", "%3a": ":", "%2F": "/", "%2f": "/"}
 _DECODED_PATH = reduce(
     lambda field, pair: f"replace({field}, '{pair[0]}', '{pair[1]}')", _ENCODED.items(), "path"
 )
-
+_COMPUTED = {"decodedPath": f"{_DECODED_PATH} as decodedPath"}
 _CALLER = "userArn apiKeyId sourceIp"
-_FUNCTIONS = "functions"
-_ACCESS = "access"
-
-
-class _Query(NamedTuple):
-    searched: tuple[str, ...]
-    fields: str
-    filter: str
-    sort: str = "@timestamp desc"
-
 
 _QUERIES = {
-    "One request, by its id": _Query(
-        (_FUNCTIONS, _ACCESS),
+    "One request, by its id": (
+        ("functions", "access"),
         "@timestamp @message",
         "correlation_id = 'REQUEST_ID' or extendedRequestId = 'REQUEST_ID'",
         "@timestamp asc",
     ),
     # The path of a bulk request has no customer; the request_id of its records identifies it.
-    "One customer's calls": _Query(
-        (_ACCESS,),
+    "One customer's calls": (
+        ("access",),
         f"@timestamp httpMethod decodedPath status {_CALLER} responseLatency extendedRequestId",
         "decodedPath like 'CUSTOMER_IDENTIFIER'",
+        "@timestamp desc",
     ),
-    "Failures": _Query(
-        (_FUNCTIONS, _ACCESS),
+    "Failures": (
+        ("functions", "access"),
         f"@timestamp status route problem errorMessage {_CALLER} correlation_id extendedRequestId @message",
         "status >= 500 or level = 'ERROR'",
+        "@timestamp desc",
     ),
-    "Slowest requests": _Query(
-        (_FUNCTIONS,),
+    "Slowest requests": (
+        ("functions",),
         "@timestamp duration_ms route status entries records retries throttled_chunks correlation_id",
         "message = 'Request answered'",
         "duration_ms desc",
     ),
-    "Incomplete requests": _Query(
-        (_FUNCTIONS,),
+    "Incomplete requests": (
+        ("functions",),
         "@timestamp entries inserted chunks retries throttled_chunks slots_moved duration_ms correlation_id",
         "problem = 'incomplete'",
+        "@timestamp desc",
     ),
-    "Requests with known entries": _Query(
-        (_FUNCTIONS,),
+    "Requests with known entries": (
+        ("functions",),
         "@timestamp route customer entries duplicates inserted quantity idempotency_key correlation_id",
         "duplicates > 0",
+        "@timestamp desc",
     ),
 }
+"""By name: the logs that are searched, the fields that are shown, the filter, and the order."""
 
 
 def create_saved_queries(scope: Construct, functions: Sequence[MeteringFunction], api: MeteringApi) -> None:
     """Create the saved queries over the functions' logs and the API's access log."""
-    log_groups = {_FUNCTIONS: [function.log_group for function in functions], _ACCESS: [api.access_log_group]}
-    for number, (name, query) in enumerate(_QUERIES.items()):
-        fields = [
-            f"{_DECODED_PATH} as {field}" if field == "decodedPath" else field
-            for field in query.fields.split()
-        ]
+    log_groups = {
+        "functions": [function.log_group for function in functions],
+        "access": [api.access_log_group],
+    }
+    for number, (name, (searched, fields, condition, order)) in enumerate(_QUERIES.items()):
         logs.QueryDefinition(
             scope,
             f"Query{number}",
             query_definition_name=f"{Stack.of(scope).stack_name}/{name}",
-            log_groups=[group for searched in query.searched for group in log_groups[searched]],
+            log_groups=[group for log in searched for group in log_groups[log]],
             query_string=logs.QueryString(
-                fields=fields, filter_statements=[query.filter], sort=query.sort, limit=200
+                fields=[_COMPUTED.get(field, field) for field in fields.split()],
+                filter_statements=[condition],
+                sort=order,
+                limit=200,
             ),
         )

@@ -1,6 +1,7 @@
 """The app's stack, synthesized in process and without bundling, for each configuration once."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -25,13 +26,13 @@ DOMAIN = {
 ZONE = {"hosted_zone_id": "Z0123456789ABCDEFGHIJ", "hosted_zone_name": "example.com"}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
-    "api key": {
+    "api key and networks": {
         "authorization": "API_KEY",
         "usage_plan": {"requests_per_day": 1000},
+        "allowed_cidrs": ["203.0.113.0/24"],
         "throttle": {"rate_per_second": 1, "burst": 1},
         "lambda_architecture": "x86_64",
     },
-    "api key and networks": {"authorization": "API_KEY", "allowed_cidrs": ["203.0.113.0/24"]},
     "networks only": {
         "authorization": "NONE",
         "allowed_cidrs": ["203.0.113.0/24", "2001:db8::/32"],
@@ -42,13 +43,14 @@ VARIANTS: dict[str, dict[str, object]] = {
         "log_level": "ERROR",
         "log_retention_days": 1,
     },
-    "signed from networks, with a firewall": {
+    "sandbox signed from networks, with a firewall": {
         "allowed_cidrs": ["203.0.113.0/24"],
         "waf": True,
         "idempotency_hours": 720,
         "transaction_id_days": 400,
+        "create_metering_table": True,
+        "set_api_gateway_account_role": False,
     },
-    "sandbox, account role elsewhere": {"create_metering_table": True, "set_api_gateway_account_role": False},
     "own domain": {"domain": DOMAIN},
     "one of several products": {
         "domain": DOMAIN | ZONE | {"base_path": "billing/v1", "keep_default_endpoint": True},
@@ -86,3 +88,11 @@ REGIONS = {
 def properties(template: Template, kind: str) -> list[dict[str, Any]]:
     """The properties of all resources of a kind, such as Lambda::Function."""
     return [found.get("Properties", {}) for found in template.find_resources(f"AWS::{kind}").values()]
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    """The alarms, by section of the runbook."""
+    return {
+        re.search(r"section (\w+)\.$", alarm["AlarmDescription"])[1]: alarm  # type: ignore[index]
+        for alarm in properties(template, "CloudWatch::Alarm")
+    }

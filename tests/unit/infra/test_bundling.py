@@ -3,41 +3,35 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk.assertions import Annotations, Match
 from botocore.exceptions import EndpointConnectionError
 from botocore.loaders import JSONFileLoader, Loader
 
 import metering_handlers
 from infra import bundling
-from infra.bundling import BOTOCORE_DATA, BundlingError, Target, bundle, function_code
-from infra.byte_code import Interpreter, find_interpreter
+from infra.bundling import BOTOCORE_DATA, Target, bundle, function_code
+from infra.byte_code import BundlingError, Interpreter, find_interpreter
+from infra.config import Config
 from metering_handlers.dynamodb import connect
 from metering_handlers.inserting import known_dimensions
+from tests.unit.infra.stacks import PARAMS
 
-TARGET = Target(platform="manylinux2014_aarch64", python_version="3.13")
 COMPILER = Interpreter(Path("/usr/bin/python3.13"), "3.13.9")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-
-@pytest.fixture(autouse=True)
-def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    found(monkeypatch, COMPILER)
-
-
-def found(monkeypatch: pytest.MonkeyPatch, interpreter: Interpreter | None) -> None:
-    monkeypatch.setattr(bundling, "find_interpreter", lambda _: interpreter)
+ON_PATH = "PATH/python3.99"
+IN_UV = "UV_PYTHON_INSTALL_DIR/cpython-3.99.1-linux-x86_64-gnu/bin/python3.99"
+IN_PYENV = "PYENV_ROOT/versions/3.99.1/bin/python3.99"
 
 
 @pytest.fixture
@@ -53,24 +47,21 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def asset_hash(target: Target = TARGET, dimensions: Sequence[str] = ()) -> str:
-    with TemporaryDirectory() as outdir:
-        stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=outdir), "Stack")
-        function = lambda_.Function(
-            stack,
-            "Function",
-            code=function_code(stack, target, dimensions),
-            handler="h",
-            runtime=lambda_.Runtime.PYTHON_3_13,
-        )
-        cfn_function = function.node.default_child
-        assert isinstance(cfn_function, lambda_.CfnFunction)
-        key: str = stack.resolve(cfn_function.code)["s3Key"]
-        return key
+def asset(
+    compiler: Interpreter | None = COMPILER, platform: str = "", python: str = "", **params: object
+) -> tuple[str, list[str]]:
+    """The asset's key, which is its hash, and the warnings."""
+    context = {"bundling_platform": platform, "bundling_python_version": python}
+    find = mock.patch.object(bundling, "find_interpreter", return_value=compiler)
+    with TemporaryDirectory() as outdir, find:
+        stack = cdk.Stack(cdk.App(context=context | {"aws:cdk:bundling-stacks": []}, outdir=outdir), "Stack")
+        location = function_code(stack, Config.from_context(PARAMS | params)).bind(stack).s3_location
+    assert location
+    return location.object_key, [str(entry.data) for entry in stack.node.metadata if "warning" in entry.type]
 
 
 def test_the_hash_ignores_time_place_and_byte_code(source: Path) -> None:
-    before = asset_hash()
+    before = asset()
 
     cache = source / "metering_handlers" / "__pycache__"
     cache.mkdir()
@@ -78,109 +69,81 @@ def test_the_hash_ignores_time_place_and_byte_code(source: Path) -> None:
     for path in source.rglob("*"):
         path.touch()
 
-    assert asset_hash() == before
+    assert asset() == before
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("src/requirements.txt", "src/metering_handlers/contract/limits.py"),
+def test_the_hash_changes_with_each_file(source: Path) -> None:
+    hashes = {asset()[0]}
+    for name in (
+        *("src/requirements.txt", "src/metering_handlers/contract/limits.py", "bundling.py", "byte_code.py"),
         *("src/metering_handlers/new.py", "src/metering_handlers/contract/new.json"),
-        *("bundling.py", "byte_code.py"),
-    ],
-)
-def test_the_hash_changes_with_a_file(source: Path, name: str) -> None:
-    before = asset_hash()
+    ):
+        path = source.parent / name
+        # Where there was a file, its length stays the same.
+        path.write_text(path.read_text().swapcase() if path.exists() else "")
+        hashes.add(asset()[0])
 
-    path = source.parent / name
-    # Where there was a file, its length stays the same.
-    path.write_text(path.read_text().swapcase() if path.exists() else "")
-
-    assert asset_hash() != before
+    assert len(hashes) == 7
 
 
-@pytest.mark.parametrize(
-    "target", [replace(TARGET, platform="macosx_11_0_arm64"), replace(TARGET, python_version="3.12")]
-)
-def test_the_hash_changes_with_the_target(target: Target) -> None:
-    assert asset_hash(target) != asset_hash()
-
-
-def test_the_hash_changes_with_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    hashes = {asset_hash()}
-
-    for interpreter in (replace(COMPILER, version="3.13.10"), None):
-        found(monkeypatch, interpreter)
-        hashes.add(asset_hash())
-
-    assert len(hashes) == 3
-
-
-def test_the_hash_changes_with_the_dimensions_and_not_with_their_order() -> None:
-    without, with_both, in_other_order = (
-        asset_hash(dimensions=dimensions) for dimensions in ([], ["a", "b"], ["b", "a"])
+def test_the_hash_changes_with_target_compiler_and_dimensions() -> None:
+    usual, on_x86, with_dimensions = (
+        asset(),
+        asset(lambda_architecture="x86_64"),
+        asset(dimensions=["a", "b"]),
     )
+    others = [asset(platform="macosx_11_0_arm64"), asset(python="3.12"), asset(None)]
+    others.append(asset(Interpreter(COMPILER.executable, "3.13.10")))
 
-    assert without != with_both == in_other_order
+    assert len({key for key, _ in (usual, on_x86, with_dimensions, *others)}) == 7
+    assert asset(platform="manylinux2014_aarch64") == usual
+    assert asset(python="3.13") == usual
+    assert asset(platform="manylinux2014_x86_64") == on_x86
+    assert asset(dimensions=["b", "a"]) == with_dimensions
 
 
-def test_a_machine_that_cannot_compile_gets_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack = cdk.Stack(cdk.App(context={"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path)), "Stack")
-    function_code(stack, TARGET)
-    Annotations.from_stack(stack).has_no_warning("*", Match.any_value())
+def test_a_machine_that_cannot_compile_gets_a_warning() -> None:
+    _, (warning,) = asset(None)
 
-    found(monkeypatch, None)
-    function_code(stack, TARGET)
-
+    assert asset()[1] == []
     message = r"No Python 3\.13 was found .*cold starts take about twice as long.*uv python install 3\.13"
-    Annotations.from_stack(stack).has_warning("*", Match.string_like_regexp(message))
+    assert re.match(message, warning)
 
 
 @pytest.fixture
 def dependency(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Lock one small package that pip finds in a directory, so that a real pip needs no network."""
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    wheel = wheels / "small-1.0-py3-none-any.whl"
-    metadata = "small-1.0.dist-info"
+    endpoints = {"partitions": [{"services": {"ec2": {}, "dynamodb": {"a": 1}}}]}
+    files = {
+        "small/__init__.py": "NAMES = frozenset({'a', 'b', 'c'})\n",
+        "botocore/data/dynamodb/2012-08-10/service-2.json": "{}",
+        "botocore/data/ec2/2016-11-15/service-2.json": "{}",
+        "botocore/data/endpoints.json": json.dumps(endpoints),
+        "small-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n",
+        "small-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "small-1.0.dist-info/RECORD": "",
+    }
+    wheel = tmp_path / "small-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("small/__init__.py", "NAMES = frozenset({'a', 'b', 'c'})\n")
-        for name in ("dynamodb/2012-08-10/service-2.json", "ec2/2016-11-15/service-2.json"):
-            archive.writestr(f"botocore/data/{name}", "{}")
-        archive.writestr(
-            "botocore/data/endpoints.json",
-            '{"partitions": [{"services": {"ec2": {}, "dynamodb": {"a": 1}}}]}',
-        )
-        archive.writestr(f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n")
-        archive.writestr(
-            f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{metadata}/RECORD", "")
+        for name, text in files.items():
+            archive.writestr(name, text)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     (source / "requirements.txt").write_text(f"small==1.0 --hash=sha256:{digest}\n")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_USER", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    for name, value in {"NO_INDEX": "1", "USER": "1", "FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
     return wheel
 
 
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def bundled(output: Path, dimensions: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
+def bundled(output: Path, umask: int = 0o022, dimensions: Sequence[str] = ()) -> dict[str, tuple[str, str]]:
     """Bundle with byte code; return each entry's mode and the hash of its bytes."""
-    output.mkdir(parents=True)
     interpreter = find_interpreter(RUNNING)
     assert interpreter is not None
-    bundle(replace(TARGET, python_version=RUNNING), interpreter, output, dimensions)
+    before = os.umask(umask)
+    try:
+        output.mkdir(parents=True)
+        bundle(Target("manylinux2014_aarch64", RUNNING), interpreter, output, dimensions)
+    finally:
+        os.umask(before)
     return {
         path.relative_to(output).as_posix(): (
             oct(path.stat().st_mode & 0o7777),
@@ -192,10 +155,8 @@ def bundled(output: Path, dimensions: Sequence[str] = ()) -> dict[str, tuple[str
 
 @pytest.mark.usefixtures("dependency")
 def test_the_bundle_is_the_same_in_every_place_and_under_every_umask(tmp_path: Path) -> None:
-    with umask(0o077):
-        private = bundled(tmp_path / "here", ["b", "a"])
-    with umask(0o022):
-        usual = bundled(tmp_path / "there" / "and deeper", ["a", "b"])
+    private = bundled(tmp_path / "here", 0o077, ["b", "a"])
+    usual = bundled(tmp_path / "there" / "and deeper", dimensions=["a", "b"])
 
     assert private == usual
     assert {mode for mode, digest in usual.values() if digest} == {"0o644"}
@@ -209,14 +170,10 @@ def test_the_bundle_is_the_same_in_every_place_and_under_every_umask(tmp_path: P
     sources = Path(metering_handlers.__path__[0]).parent
     shipped = tmp_path / "here" / known_dimensions.FILE.relative_to(sources)
     assert known_dimensions.load(shipped) == frozenset({"a", "b"})
-
-
-@pytest.mark.usefixtures("dependency")
-def test_of_all_services_only_dynamodb_is_shipped(tmp_path: Path) -> None:
-    data = {name for name in bundled(tmp_path / "bundle") if name.startswith("botocore/data/")}
-
-    assert {name.split("/")[2] for name in data} == {"dynamodb", "endpoints.json"}
-    endpoints = json.loads((tmp_path / "bundle/botocore/data/endpoints.json").read_text())
+    # Of all services, only DynamoDB is shipped.
+    data = {name.split("/")[2] for name in usual if name.startswith("botocore/data/")}
+    assert data == {"dynamodb", "endpoints.json"}
+    endpoints = json.loads((tmp_path / "here/botocore/data/endpoints.json").read_text())
     assert endpoints == {"partitions": [{"services": {"dynamodb": {"a": 1}}}]}
 
 
@@ -240,39 +197,19 @@ def test_a_client_reads_only_data_that_is_shipped(monkeypatch: pytest.MonkeyPatc
     assert read == {name.removesuffix(".json") for name in BOTOCORE_DATA}
 
 
-def test_a_package_that_is_not_the_locked_one_is_refused(tmp_path: Path, dependency: Path) -> None:
+def test_a_package_that_is_not_the_locked_one_is_refused(
+    tmp_path: Path, source: Path, dependency: Path
+) -> None:
     with zipfile.ZipFile(dependency, "a") as archive:
         archive.writestr("small/added.py", "")
-
     with pytest.raises(BundlingError, match="DO NOT MATCH THE HASHES"):
-        bundled(tmp_path / "bundle")
+        bundled(tmp_path / "changed")
 
-
-@pytest.mark.usefixtures("dependency")
-def test_a_package_without_a_hash_is_refused(source: Path, tmp_path: Path) -> None:
     (source / "requirements.txt").write_text("small==1.0\n")
-
     with pytest.raises(BundlingError, match="hash"):
-        bundled(tmp_path / "bundle")
+        bundled(tmp_path / "without a hash")
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Hide all interpreters except the running one, and those that this writes."""
-    for name in ("PATH", "UV_PYTHON_INSTALL_DIR", "PYENV_ROOT"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-
-    def program(place: str, answer: str) -> Path:
-        path = tmp_path / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{answer}\n")
-        path.chmod(0o755)
-        return path
-
-    return program
-
-
-@pytest.mark.usefixtures("install")
 def test_the_running_python_compiles_if_it_has_the_right_version() -> None:
     interpreter = find_interpreter(RUNNING)
 
@@ -282,37 +219,30 @@ def test_the_running_python_compiles_if_it_has_the_right_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    ("place", "first_place", "first_answer"),
     [
-        "PATH/python3.99",
-        "UV_PYTHON_INSTALL_DIR/cpython-3.99.1-linux-x86_64-gnu/bin/python3.99",
-        "PYENV_ROOT/versions/3.99.1/bin/python3.99",
-    ],
-)
-def test_another_python_of_the_machine_compiles(install: Callable[[str, str], Path], place: str) -> None:
-    assert find_interpreter("3.99") is None
-
-    executable = install(place, "echo cpython 3.99.1")
-
-    assert find_interpreter("3.99") == Interpreter(executable, "3.99.1")
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "echo command not found >&2; exit 127",
-        "echo cpython 3.99.0a1",
-        "echo pypy 3.99.1",
-        "echo cpython 3.9.9",
+        (IN_UV, ON_PATH, "echo command not found >&2; exit 127"),
+        (IN_PYENV, IN_UV, "echo cpython 3.99.0a1"),
+        (IN_PYENV, ON_PATH, "echo pypy 3.99.1"),
+        (ON_PATH, IN_PYENV, "echo cpython 3.9.9"),
     ],
     ids=["pyenv's shim of a version that is not chosen", "pre-release", "not CPython", "other version"],
 )
-def test_a_python_that_only_looks_right_is_passed_over(
-    install: Callable[[str, str], Path], answer: str
+def test_another_python_compiles_unless_it_only_looks_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, first_place: str, first_answer: str
 ) -> None:
-    install("PATH/python3.99", answer)
+    for name in ("PATH", "UV_PYTHON_INSTALL_DIR", "PYENV_ROOT"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+    def install(where: str, answer: str) -> Path:
+        path = tmp_path / where
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\n{answer}\n")
+        path.chmod(0o755)
+        return path
+
+    install(first_place, first_answer)
     assert find_interpreter("3.99") is None
 
-    real = install("PYENV_ROOT/versions/3.99.1/bin/python3.99", "echo cpython 3.99.1")
-
-    assert find_interpreter("3.99") == Interpreter(real, "3.99.1")
+    executable = install(place, "echo cpython 3.99.1")
+    assert find_interpreter("3.99") == Interpreter(executable, "3.99.1")

@@ -1,139 +1,114 @@
-"""The functions: runtime, permissions, environment, logs."""
+"""The functions: permissions and environment."""
 
 import json
 import re
 from typing import Any
 
 import pytest
-from aws_cdk.assertions import Match, Template
+from aws_cdk.assertions import Template
 
 from tests.unit.infra.stacks import KEY_ARN, PARAMS, REGIONS, properties, synthesize
 
-MODULES = ["insert_metering_record", "insert_metering_records", "list_metering_records"]
-INSERTS = MODULES[:2]
+NAMES = ["InsertMeteringRecord", "InsertMeteringRecords", "ListMeteringRecords"]
+TABLE = PARAMS["metering_table_name"]
+READ = {"dynamodb:BatchGetItem"}
 
 
-def function(template: Template, module: str) -> dict[str, Any]:
-    (found,) = (
-        item
-        for item in properties(template, "Lambda::Function")
-        if item["Handler"] == f"metering_handlers.{module}.lambda_handler"
-    )
+def functions(template: Template) -> dict[str, dict[str, Any]]:
+    """The functions' properties, by name."""
+    found = template.find_resources("AWS::Lambda::Function")
+    return {name[:-8].removesuffix("Function"): found[name]["Properties"] for name in found}
+
+
+def statements(template: Template, name: str) -> list[dict[str, Any]]:
+    """All that the function's own role allows."""
+    role = functions(template)[name]["Role"]["Fn::GetAtt"][0]
+    of_role = template.find_resources("AWS::IAM::Role")[role]["Properties"]
+    assert of_role.keys() == {"AssumeRolePolicyDocument", "Description"}
+    (policy,) = (item for item in properties(template, "IAM::Policy") if item["Roles"] == [{"Ref": role}])
+    found: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
     return found
 
 
-def variables(template: Template, module: str) -> dict[str, Any]:
-    found: dict[str, Any] = function(template, module)["Environment"]["Variables"]
+def permissions(template: Template, name: str) -> dict[str, set[str]]:
+    """The actions by resource: the whole name, so no index and no wildcard."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(template, name):
+        for resource in as_list(statement["Resource"]):
+            if "Fn::GetAtt" in resource:
+                # Without the hash of the logical id.
+                resource_name = resource["Fn::GetAtt"][0][:-8]
+            else:
+                resource_name = resource["Fn::Join"][1][-1].partition(":table/")[2]
+            found.setdefault(resource_name, set()).update(as_list(statement["Action"]))
     return found
-
-
-def allowed(template: Template, module: str) -> dict[str, list[dict[str, Any]]]:
-    """By service, the statements of the function's own role."""
-    role = function(template, module)["Role"]["Fn::GetAtt"][0]
-    assert "ManagedPolicyArns" not in template.find_resources("AWS::IAM::Role")[role]["Properties"]
-    by_service: dict[str, list[dict[str, Any]]] = {}
-    for policy in properties(template, "IAM::Policy"):
-        if policy["Roles"] == [{"Ref": role}]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                statement["Action"] = as_list(statement["Action"])
-                by_service.setdefault(statement["Action"][0].partition(":")[0], []).append(statement)
-    return by_service
 
 
 def as_list(value: Any) -> list[Any]:  # noqa: ANN401 - of a template
     return value if isinstance(value, list) else [value]
 
 
-def table_actions(template: Template, module: str) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for statement in allowed(template, module)["dynamodb"]:
-        for resource in as_list(statement["Resource"]):
-            # The whole name: no index, and no wildcard.
-            name = (
-                "idempotency"
-                if "Fn::GetAtt" in resource
-                else resource["Fn::Join"][1][-1].partition(":table/")[2]
-            )
-            found.setdefault(name, set()).update(statement["Action"])
-    return found
-
-
-def test_there_are_three_functions_and_no_custom_resources(template: Template) -> None:
-    assert len(properties(template, "Lambda::Function")) == 3
-    assert "Custom::" not in str(template.to_json())
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_a_function_runs_for_less_time_than_api_gateway_waits(template: Template, module: str) -> None:
-    found = function(template, module)
-
-    assert (found["Runtime"], found["Architectures"], found["Timeout"]) == ("python3.13", ["arm64"], 27)
-    assert "LogGroup" in found["LoggingConfig"]
-
-
-@pytest.mark.parametrize("module", INSERTS)
-def test_an_insert_may_put_into_both_tables_and_read_rows(template: Template, module: str) -> None:
-    assert table_actions(template, module) == {
-        PARAMS["metering_table_name"]: {"dynamodb:PutItem"},
-        "idempotency": {"dynamodb:PutItem", "dynamodb:BatchGetItem"},
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("with_subscribers", [False, True])
+def test_a_function_may_do_only_this(name: str, with_subscribers: bool) -> None:
+    """Inserts put records and rows, and read rows; lists read. Nothing updates or deletes."""
+    template = synthesize(subscribers_table_name="Subscribers") if with_subscribers else synthesize()
+    is_insert = name.startswith("Insert")
+    allowed = {
+        f"{name}Logs": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        TABLE: {"dynamodb:PutItem"} if is_insert else {"dynamodb:Query"},
+        "IdempotencyTable": READ | ({"dynamodb:PutItem"} if is_insert else set()),
     }
+    if is_insert and with_subscribers:
+        allowed["Subscribers"] = READ
+
+    assert permissions(template, name) == allowed
 
 
-def test_the_list_may_query_records_and_read_rows_and_write_nothing(template: Template) -> None:
-    assert table_actions(template, "list_metering_records") == {
-        PARAMS["metering_table_name"]: {"dynamodb:Query"},
-        "idempotency": {"dynamodb:BatchGetItem"},
+def test_there_are_three_functions_and_no_custom_resources() -> None:
+    assert {name: found["Handler"] for name, found in functions(synthesize()).items()} == {
+        "InsertMeteringRecord": "metering_handlers.insert_metering_record.lambda_handler",
+        "InsertMeteringRecords": "metering_handlers.insert_metering_records.lambda_handler",
+        "ListMeteringRecords": "metering_handlers.list_metering_records.lambda_handler",
     }
+    assert "Custom::" not in str(synthesize().to_json())
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_function_may_otherwise_only_write_its_own_log(template: Template, module: str) -> None:
-    statements = allowed(template, module)
-
-    assert set(statements) == {"dynamodb", "logs"}
-    (statement,) = statements["logs"]
-    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert set(statement["Resource"]) == {"Fn::GetAtt"}
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_a_function_knows_its_tables(template: Template, module: str) -> None:
-    (idempotency_table,) = template.find_resources("AWS::DynamoDB::Table")
-
-    found = variables(template, module)
-    assert found["METERING_TABLE_NAME"] == PARAMS["metering_table_name"]
-    assert found["IDEMPOTENCY_TABLE_NAME"] == {"Ref": idempotency_table}
-
-
-@pytest.mark.parametrize("module", INSERTS)
-@pytest.mark.parametrize(("hours", "days"), [(24, 90), (48, 400)])
-def test_an_insert_knows_how_long_keys_and_ids_last(module: str, hours: int, days: int) -> None:
-    found = variables(synthesize(idempotency_hours=hours, transaction_id_days=days), module)
-
-    assert (found["IDEMPOTENCY_HOURS"], found["TRANSACTION_ID_DAYS"]) == (str(hours), str(days))
-
-
-def test_log_level_and_architecture_are_configured() -> None:
-    synthesize(log_level="WARNING", lambda_architecture="x86_64").all_resources_properties(
-        "AWS::Lambda::Function",
-        {
-            "Architectures": ["x86_64"],
-            "Environment": {"Variables": Match.object_like({"METERING_LOG_LEVEL": "WARNING"})},
-        },
+def test_a_function_knows_its_tables_and_settings() -> None:
+    (idempotency_table,) = synthesize().find_resources("AWS::DynamoDB::Table")
+    usual = {
+        "POWERTOOLS_SERVICE_NAME": "cdk-apigw-marketplace-metering-records",
+        "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
+        "METERING_LOG_LEVEL": "INFO",
+        "METERING_TABLE_NAME": TABLE,
+        "IDEMPOTENCY_TABLE_NAME": {"Ref": idempotency_table},
+    }
+    of_inserts = {
+        "IDEMPOTENCY_HOURS": "24",
+        "TRANSACTION_ID_DAYS": "90",
+        "CUSTOMER_IDENTIFIERS": "legacy,account_id,license_arn",
+    }
+    changed = {
+        "METERING_LOG_LEVEL": "WARNING",
+        "IDEMPOTENCY_HOURS": "48",
+        "TRANSACTION_ID_DAYS": "400",
+        "CUSTOMER_IDENTIFIERS": "license_arn,account_id",
+        "SUBSCRIBERS_TABLE_NAME": "Subscribers",
+    }
+    kinds = ["license_arn", "account_id"]
+    times = {"idempotency_hours": 48, "transaction_id_days": 400}
+    template = synthesize(
+        log_level="WARNING", customer_identifiers=kinds, subscribers_table_name="Subscribers", **times
     )
 
-
-@pytest.mark.parametrize("days", [90, 400])
-def test_every_log_group_expires_and_outlives_the_stack(days: int) -> None:
-    template = synthesize(log_retention_days=days)
-
-    template.all_resources(
-        "AWS::Logs::LogGroup", {"Properties": {"RetentionInDays": days}, "DeletionPolicy": "Retain"}
-    )
-    template.resource_count_is("AWS::Logs::LogGroup", 5)
+    for stack, inserts, lists in (
+        (synthesize(), usual | of_inserts, usual),
+        (template, usual | changed, usual | {"METERING_LOG_LEVEL": "WARNING"}),
+    ):
+        found = [functions(stack)[name]["Environment"]["Variables"] for name in NAMES]
+        assert found == [inserts, inserts, lists]
 
 
-@pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize(
     ("region", "suffixes"),
     [
@@ -143,42 +118,21 @@ def test_every_log_group_expires_and_outlives_the_stack(days: int) -> None:
         ("eusc-de-east-1", ["amazonaws.com", "amazonaws.eu"]),
     ],
 )
-def test_the_tables_key_is_used_through_dynamodb_only(module: str, region: str, suffixes: list[str]) -> None:
+def test_the_tables_key_is_used_through_dynamodb_only(region: str, suffixes: list[str]) -> None:
     template = synthesize(aws_region_name=region, metering_table_kms_key_arn=KEY_ARN)
+    services = [f"dynamodb.{region}.{suffix}" for suffix in suffixes]
 
-    (statement,) = allowed(template, module)["kms"]
-    writes = ["kms:Encrypt", "kms:GenerateDataKey"] if module in INSERTS else []
-    assert statement == {
-        "Action": ["kms:Decrypt", *writes],
-        "Condition": {
-            "StringEquals": {"kms:ViaService": [f"dynamodb.{region}.{suffix}" for suffix in suffixes]}
-        },
-        "Effect": "Allow",
-        "Resource": KEY_ARN,
-    }
-
-
-def test_only_inserts_look_up_subscribers_and_kinds_of_identifiers(template: Template) -> None:
-    changed = synthesize(
-        subscribers_table_name="Subscribers", customer_identifiers=["license_arn", "account_id"]
-    )
-
-    for module in MODULES:
-        found = variables(changed, module)
-        is_insert = module in INSERTS
-        actions = table_actions(changed, module).get("Subscribers")
-        assert actions == ({"dynamodb:BatchGetItem"} if is_insert else None)
-        assert found.get("SUBSCRIBERS_TABLE_NAME") == ("Subscribers" if is_insert else None)
-        assert found.get("CUSTOMER_IDENTIFIERS") == ("license_arn,account_id" if is_insert else None)
-        assert "SUBSCRIBERS_TABLE_NAME" not in variables(template, module)
-    assert variables(template, INSERTS[0])["CUSTOMER_IDENTIFIERS"] == "legacy,account_id,license_arn"
+    for name in NAMES:
+        writes = ["kms:Encrypt", "kms:GenerateDataKey"] if name.startswith("Insert") else []
+        (statement,) = (item for item in statements(template, name) if item["Resource"] == KEY_ARN)
+        assert as_list(statement["Action"]) == ["kms:Decrypt", *writes]
+        assert statement["Condition"] == {"StringEquals": {"kms:ViaService": services}}
 
 
 @pytest.mark.parametrize(("partition", "region"), REGIONS.items())
 def test_no_resource_is_of_another_partition(partition: str, region: str) -> None:
-    template = synthesize(aws_region_name=region)
+    text = json.dumps(synthesize(aws_region_name=region).to_json())
 
-    text = json.dumps(template.to_json())
     assert set(re.findall(r"arn:(aws[a-z-]*):", text)) == {partition}
     # In every partition, services are called <service>.amazonaws.com; hosts follow AWS::URLSuffix.
     assert set(re.findall(r"[a-z0-9.-]*amazonaws[a-z.]*", text)) == {
