@@ -39,14 +39,10 @@ BACKOFF_CAP_MS = 500
 
 THROTTLING_ERRORS = frozenset(
     {
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
+        *("LimitExceededException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"),
         "ThrottlingException",
     }
 )
-_RETRYABLE_ERRORS = THROTTLING_ERRORS | {"TransactionInProgressException"}
-_FIRST_SERVER_ERROR = 500
 NO_ANSWER_ERRORS = (BotoConnectionError, HTTPClientError, ResponseParserError)
 """Errors after which it is unknown whether DynamoDB received and executed a call."""
 
@@ -63,14 +59,14 @@ def is_retryable(error: Exception) -> bool:
     if not isinstance(error, ClientError):
         return isinstance(error, NO_ANSWER_ERRORS)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return error.response["Error"]["Code"] in _RETRYABLE_ERRORS or status >= _FIRST_SERVER_ERROR
+    retryable = THROTTLING_ERRORS | {"TransactionInProgressException"}
+    return error.response["Error"]["Code"] in retryable or status >= 500
 
 
 def random_backoff_ms(attempt: int) -> float:
     """Return a random time up to an exponential ceiling ("full jitter", AWS Architecture Blog, 2015)."""
-    ceiling_ms = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt)
     # Not used for security: it only spreads retries.
-    return random.uniform(0, ceiling_ms)  # noqa: S311
+    return random.uniform(0, min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2**attempt))  # noqa: S311
 
 
 def connect(*, max_connections: int) -> DynamoDBClient:
@@ -112,12 +108,8 @@ def spare_ms(remaining_ms: Callable[[], int]) -> int:
 def repeat_read(read: Callable[[], T], remaining_ms: Callable[[], int]) -> T:
     """Call DynamoDB until it answers, as long as there is time for one more attempt.
 
-    Raises
-    ------
-    UnavailableError
-        If it did not answer in time.
-    botocore.exceptions.ClientError
-        If it refused for a reason that a retry does not change.
+    Raises UnavailableError if it did not answer in time, and ClientError if it refused for a reason that a
+    retry does not change.
     """
     attempt = 0
     while True:
@@ -145,11 +137,7 @@ def read_items(  # noqa: PLR0913 - what a BatchGetItem consists of
     """Read items by their partition key, until no key is unprocessed; those that do not exist are left out.
 
     Strongly consistent; with ``keys_only`` eventually, for half the price, and without the other attributes.
-
-    Raises
-    ------
-    UnavailableError
-        If DynamoDB did not return all of them in time.
+    Raises UnavailableError if DynamoDB did not return all of them in time.
     """
     found: dict[str, Item] = {}
     attempt = 0

@@ -10,15 +10,9 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from metering_handlers.contract.identifiers import PathCustomerIdentifier
 from metering_handlers.contract.requests import Entry, Usage
 from metering_handlers.http.resolver import lambda_handler_of
-from metering_handlers.inserting.insertion import (
-    DryRunQuery,
-    IdempotencyKeyHeader,
-    PreferHeader,
-    insert,
-    insert_resolver,
-)
+from metering_handlers.inserting import insertion
 
-app = insert_resolver()
+app = insertion.insert_resolver()
 
 
 @app.post(
@@ -32,9 +26,9 @@ app = insert_resolver()
 def insert_metering_record(
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
     usage: Annotated[Usage, Body()],
-    idempotency_key: IdempotencyKeyHeader = None,
-    prefer: PreferHeader = None,
-    dry_run: DryRunQuery = False,
+    idempotency_key: insertion.IdempotencyKeyHeader = None,
+    prefer: insertion.PreferHeader = None,
+    dry_run: insertion.DryRunQuery = False,
 ) -> Response[str]:
     """Store one record for the customer in the path."""
     entry = Entry(
@@ -42,7 +36,9 @@ def insert_metering_record(
         metered_dimensions=usage.metered_dimensions,
         **({} if usage.transaction_id is None else {"transaction_id": usage.transaction_id}),
     )
-    return insert(app, [entry], at="", idempotency_key=idempotency_key, prefer=prefer, dry_run=dry_run)
+    return insertion.insert(
+        app, [entry], at="", idempotency_key=idempotency_key, prefer=prefer, dry_run=dry_run
+    )
 
 
 lambda_handler = lambda_handler_of(app)

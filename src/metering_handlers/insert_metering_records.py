@@ -9,15 +9,9 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 
 from metering_handlers.contract.requests import BulkUsage
 from metering_handlers.http.resolver import lambda_handler_of
-from metering_handlers.inserting.insertion import (
-    DryRunQuery,
-    IdempotencyKeyHeader,
-    PreferHeader,
-    insert,
-    insert_resolver,
-)
+from metering_handlers.inserting import insertion
 
-app = insert_resolver()
+app = insertion.insert_resolver()
 
 
 @app.post(
@@ -30,18 +24,14 @@ app = insert_resolver()
 )
 def insert_metering_records(
     usage: Annotated[BulkUsage, Body()],
-    idempotency_key: IdempotencyKeyHeader = None,
-    prefer: PreferHeader = None,
-    dry_run: DryRunQuery = False,
+    idempotency_key: insertion.IdempotencyKeyHeader = None,
+    prefer: insertion.PreferHeader = None,
+    dry_run: insertion.DryRunQuery = False,
 ) -> Response[str]:
     """Store the entries of ``buyers``."""
-    return insert(
-        app,
-        usage.buyers,
-        at="/buyers/{index}",
-        idempotency_key=idempotency_key,
-        prefer=prefer,
-        dry_run=dry_run,
+    at = "/buyers/{index}"
+    return insertion.insert(
+        app, usage.buyers, at=at, idempotency_key=idempotency_key, prefer=prefer, dry_run=dry_run
     )
 
 

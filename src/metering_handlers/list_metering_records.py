@@ -1,7 +1,5 @@
 """``GET /listMeteringRecords/{customerIdentifier}``: a customer's records and their outcome, or totals."""
 
-from metering_handlers.contract.row_ids import entry_row_id
-
 from metering_handlers import startup  # isort: skip - has to come first
 
 from collections.abc import Collection, Iterable
@@ -13,10 +11,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pydantic_core import to_json
 
 from metering_handlers import dynamodb, settings
+from metering_handlers.contract import limits
 from metering_handlers.contract.answers import TotalsPage
-from metering_handlers.contract.attributes import ROW_ID
+from metering_handlers.contract.attributes import CREATE_TIMESTAMP, ROW_ID
 from metering_handlers.contract.identifiers import PathCustomerIdentifier, TransactionId
-from metering_handlers.contract.limits import DEFAULT_PAGE_SIZE, MAX_NEXT_TOKEN_LENGTH, MAX_PAGE_SIZE
 from metering_handlers.contract.queries import (
     NOT_WITH_GROUP_BY,
     NOT_WITH_TRANSACTION_ID,
@@ -25,11 +23,11 @@ from metering_handlers.contract.queries import (
     RecordStatus,
     SortOrder,
 )
-from metering_handlers.dynamodb import read_items
+from metering_handlers.contract.row_ids import entry_row_id
 from metering_handlers.http.problems import bad_parameter
 from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
 from metering_handlers.http.resolver import MeteringResolver, lambda_handler_of, logger, metrics
-from metering_handlers.inserting.rows import EntryRow
+from metering_handlers.inserting.rows import is_known
 from metering_handlers.listing import next_token as tokens
 from metering_handlers.listing.pages import page_of
 from metering_handlers.listing.query import Batch, MeteringTable
@@ -40,7 +38,6 @@ client = dynamodb.connect(max_connections=1)
 metering_table = MeteringTable(settings.required("METERING_TABLE_NAME"), client)
 idempotency_table = settings.required("IDEMPOTENCY_TABLE_NAME")
 
-StatusQuery = Annotated[RecordStatus | None, Query(description="Only records with this status.")]
 FromQuery = Annotated[
     Instant | None, Query(alias="from", description="The earliest `create_timestamp` to list.")
 ]
@@ -55,8 +52,8 @@ LimitQuery = Annotated[
     int | None,
     Query(
         ge=1,
-        le=MAX_PAGE_SIZE,
-        description=f"Maximum number of records in one page; by default {DEFAULT_PAGE_SIZE}.",
+        le=limits.MAX_PAGE_SIZE,
+        description=f"Maximum number of records in one page; by default {limits.DEFAULT_PAGE_SIZE}.",
     ),
 ]
 GroupByQuery = Annotated[
@@ -69,7 +66,7 @@ GroupByQuery = Annotated[
 NextTokenQuery = Annotated[
     str | None,
     Query(
-        max_length=MAX_NEXT_TOKEN_LENGTH,
+        max_length=limits.MAX_NEXT_TOKEN_LENGTH,
         description="The `next_token` of the previous page; keep the other parameters unchanged.",
     ),
 ]
@@ -93,7 +90,7 @@ TransactionIdQuery = Annotated[
 )
 def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parameter
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: N803 - the API's name for it
-    status: StatusQuery = None,
+    status: Annotated[RecordStatus | None, Query(description="Only records with this status.")] = None,
     oldest: FromQuery = None,
     newest: ToQuery = None,
     order: OrderQuery = None,
@@ -112,7 +109,7 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
     if oldest is not None and newest is not None and oldest > newest:
         raise bad_parameter("empty_range", "must not be later than to", "from")
     order = order or SortOrder.ASCENDING
-    limit = limit or DEFAULT_PAGE_SIZE
+    limit = limit or limits.DEFAULT_PAGE_SIZE
     kind = group_by or order
     after = None
     if next_token is not None:
@@ -136,9 +133,8 @@ def list_metering_records(  # noqa: PLR0913, PLR0917 - one for each query parame
     if group_by:
         totals, last = totals_of(batches)
         count = totals.records
-        page = TotalsPage(
-            totals=totals.rows(), record_count=count, next_token=tokens.encode(customerIdentifier, kind, last)
-        )
+        token = tokens.encode(customerIdentifier, kind, last)
+        page = TotalsPage(totals=totals.rows(), record_count=count, next_token=token)
         body = to_json(page).decode()
     else:
         records = page_of(batches, status=status, limit=limit)
@@ -157,16 +153,14 @@ def _refuse_together(name: str, others: Collection[str]) -> None:
 
 def _timestamp_of_entry(customer_identifier: str, transaction_id: str) -> int | None:
     """Return the ``create_timestamp`` of the record that holds an entry; None if its id is not known."""
-    row_id = entry_row_id(customer_identifier, transaction_id)
-    rows = read_items(
-        client, idempotency_table, ROW_ID, [row_id], app.lambda_context.get_remaining_time_in_millis
-    )
-    if row_id not in rows:
-        return None
-    row = EntryRow.from_item(rows[row_id])
+    row_ids = [entry_row_id(customer_identifier, transaction_id)]
+    remaining_ms = app.lambda_context.get_remaining_time_in_millis
     # As an insert does it: at the same time, both know the same ids.
     now = app.current_event.request_context.request_time_epoch // 1000
-    return row.create_timestamp if row.is_known(now) else None
+    for item in dynamodb.read_items(client, idempotency_table, ROW_ID, row_ids, remaining_ms).values():
+        if is_known(item, now):
+            return int(item[CREATE_TIMESTAMP]["N"])
+    return None
 
 
 lambda_handler = lambda_handler_of(app)

@@ -8,35 +8,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class SettingError(RuntimeError):
-    """A required environment variable is missing, empty or invalid."""
-
-
-def required(name: str) -> str:
-    """Return the environment variable of that name.
-
-    Raises
-    ------
-    SettingError
-        If it is missing or empty; the message names it.
-    """
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise SettingError(f"The environment variable {name} is not set; the stack sets it on the function.")
-    return value
-
-
-def required_int(name: str) -> int:
-    """Return the environment variable of that name as a positive whole number.
-
-    Raises
-    ------
-    SettingError
-        If it is missing or not such a number; the message names it.
-    """
-    value = required(name)
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise SettingError(f"The environment variable {name} must be a positive whole number, not {value!r}.")
-    return int(value)
+    """A required environment variable is missing, empty or invalid; the message names it."""
 
 
 def optional(name: str) -> str | None:
@@ -44,14 +16,24 @@ def optional(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def choices(name: str, enum: type[E]) -> frozenset[E]:
-    """Return the members that the environment variable names, comma-separated; all if it is missing or empty.
+def required(name: str) -> str:
+    """Return the environment variable of that name, which must not be missing or empty."""
+    value = optional(name)
+    if value is None:
+        raise SettingError(f"The environment variable {name} is not set; the stack sets it on the function.")
+    return value
 
-    Raises
-    ------
-    SettingError
-        If it names another; the message says which there are.
-    """
+
+def required_int(name: str) -> int:
+    """Return the environment variable of that name, which must be a positive whole number."""
+    value = required(name)
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise SettingError(f"The environment variable {name} must be a positive whole number, not {value!r}.")
+    return int(value)
+
+
+def choices(name: str, enum: type[E]) -> frozenset[E]:
+    """Return the members that the variable names, comma-separated; all if it is missing or empty."""
     given = optional(name)
     try:
         return frozenset(enum(value.strip()) for value in given.split(",")) if given else frozenset(enum)

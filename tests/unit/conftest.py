@@ -54,23 +54,19 @@ class StoredItems:
     def put(self, **attributes: AttributeValueTypeDef) -> None:
         self._client.put_item(TableName=self._table_name, Item=attributes)
 
+    def delete(self, **key: AttributeValueTypeDef) -> None:
+        self._client.delete_item(TableName=self._table_name, Key=key)
+
     def usage(self) -> list[tuple[str, dict[str, int]]]:
         """Customer and quantities of each record, by customer and time."""
-        records = sorted(
-            (
-                item["customerIdentifier"]["S"],
-                int(item["create_timestamp"]["N"]),
-                item["dimension_usage"]["L"],
-            )
-            for item in self.all()
+        items = sorted(
+            self.all(), key=lambda item: (item["customerIdentifier"]["S"], int(item["create_timestamp"]["N"]))
         )
+        used = [(item["customerIdentifier"]["S"], item["dimension_usage"]["L"]) for item in items]
         return [
-            (customer, {used["M"]["dimension"]["S"]: int(used["M"]["value"]["N"]) for used in dimensions})
-            for customer, _, dimensions in records
+            (customer, {each["M"]["dimension"]["S"]: int(each["M"]["value"]["N"]) for each in dimensions})
+            for customer, dimensions in used
         ]
-
-    def timestamps(self) -> list[int]:
-        return sorted(int(item["create_timestamp"]["N"]) for item in self.all())
 
 
 @pytest.fixture

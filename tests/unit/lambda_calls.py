@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from metering_handlers import insert_metering_record, insert_metering_records, list_metering_records
 from metering_handlers.http.resolver import LambdaHandler
 from tests.unit.contract import assert_documented
-from tests.unit.proxy_event import EXTENDED_REQUEST_ID, proxy_event
+from tests.unit.proxy_event import proxy_event
 
 Headers = Mapping[str, str]
 Query = Mapping[str, str | list[str]]
@@ -71,22 +71,20 @@ class Api:
 
     def __init__(self) -> None:
         self.context = FakeContext()
-        # Each request has an id of its own; the first has EXTENDED_REQUEST_ID.
-        others = (f"JKJaXmPLvHc{number:04}=" for number in itertools.count())
-        self._ids = itertools.chain([EXTENDED_REQUEST_ID], others)
+        # Each request's own; the first is EXTENDED_REQUEST_ID.
+        self._ids = (f"JKJaXmPLvHc{number:04}=" for number in itertools.count())
         self.request_time = time.time_ns() // 1_000_000
 
     def insert_one(
         self, customer: str, body: object, headers: Headers | None = None, *, query: Query | None = None
     ) -> Answer:
-        path = f"/insertMeteringRecord/{customer}"
-        event = self.event("POST", path, body=body, headers=headers, query=query)
+        event = self.event("POST", f"/insertMeteringRecord/{customer}", body, headers, query)
         return self.call(insert_metering_record.lambda_handler, event)
 
     def insert_many(
         self, body: object, headers: Headers | None = None, *, query: Query | None = None
     ) -> Answer:
-        event = self.event("POST", "/insertMeteringRecords", body=body, headers=headers, query=query)
+        event = self.event("POST", "/insertMeteringRecords", body, headers, query)
         return self.call(insert_metering_records.lambda_handler, event)
 
     def records(self, customer: str, **query: str | list[str]) -> Answer:
@@ -99,10 +97,11 @@ class Api:
         self,
         method: str,
         path: str,
-        *,
         body: object = None,
         headers: Headers | None = None,
         query: Query | None = None,
+        *,
+        base_path: str = "",
     ) -> dict[str, Any]:
         """Build a proxy event; a body that is text goes as it is, another one as JSON."""
         return proxy_event(
@@ -113,6 +112,7 @@ class Api:
             query=query,
             extended_request_id=next(self._ids),
             request_time_ms=self.request_time,
+            base_path=base_path,
         )
 
     def call(self, handler: LambdaHandler, event: dict[str, Any]) -> Answer:

@@ -10,17 +10,10 @@ from metering_handlers import settings
 from metering_handlers.contract.identifiers import IdentifierKind
 
 
-def last_words(module: str, **variables: str) -> str:
-    """Import a function's module; return the last line of the error output."""
-    started = subprocess.run(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", f"import metering_handlers.{module}"],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
+def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
     )
-    assert started.returncode != 0
-    return started.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -32,9 +25,21 @@ def last_words(module: str, **variables: str) -> str:
     ],
 )
 def test_a_function_without_its_tables_fails_at_init(module: str, variable: str, value: str) -> None:
-    message = last_words(module, **{variable: value})
+    started = run(f"import metering_handlers.{module}", **{variable: value})
 
-    assert f"The environment variable {variable} is not set" in message
+    assert started.returncode != 0
+    assert f"The environment variable {variable} is not set" in started.stderr.splitlines()[-1]
+
+
+def test_a_function_reads_what_its_deployment_accepts() -> None:
+    code = (
+        "from metering_handlers.inserting.insertion import rules;"
+        "print(rules.subscribers._table_name, *rules.identifier_kinds)"
+    )
+
+    started = run(code, SUBSCRIBERS_TABLE_NAME="subscribers", CUSTOMER_IDENTIFIERS="license_arn")
+
+    assert started.stdout.split() == ["subscribers", "license_arn"], started.stderr
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "a day"])
@@ -55,16 +60,3 @@ def test_identifier_kinds_are_named_or_all(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CUSTOMER_IDENTIFIERS", "license_arn,arn")
     with pytest.raises(settings.SettingError, match="takes legacy, account_id, license_arn: 'arn'"):
         settings.choices("CUSTOMER_IDENTIFIERS", IdentifierKind)
-
-
-def test_a_function_reads_what_its_deployment_accepts() -> None:
-    code = (
-        "from metering_handlers.inserting.insertion import rules;"
-        "print(rules.subscribers._table_name, *rules.identifier_kinds)"
-    )
-    variables = {"SUBSCRIBERS_TABLE_NAME": "subscribers", "CUSTOMER_IDENTIFIERS": "license_arn"}
-    started = subprocess.run(  # noqa: S603 - this interpreter
-        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=True
-    )
-
-    assert started.stdout.split() == ["subscribers", "license_arn"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from typing import TypedDict
+from collections.abc import Mapping
 
 from mypy_boto3_dynamodb import DynamoDBClient
 from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 Item = dict[str, AttributeValueTypeDef]
+Usage = list[tuple[str, float]]
+"""Dimensions and quantities."""
 
 MAX_USAGE_RECORDS = 25
 """Usage records in one BatchMeterUsage call (AWS Marketplace Metering API reference)."""
@@ -19,28 +21,6 @@ MAX_RECORDS = 500
 MAX_SAFE_INTEGER = 2**53 - 1
 _PROTOTYPE = frozenset({"constructor", "__proto__", "toString", "valueOf", "hasOwnProperty"})
 """Names that a plain JavaScript object has from the start (some of them)."""
-
-
-class UsageRecord(TypedDict):
-    """One dimension's usage, as BatchMeterUsage takes it."""
-
-    CustomerIdentifier: str
-    Dimension: str
-    Quantity: int
-
-
-class Result(TypedDict):
-    """What became of it."""
-
-    UsageRecord: UsageRecord
-    Status: str
-
-
-class Answer(TypedDict):
-    """The members of BatchMeterUsage's answer."""
-
-    Results: list[Result]
-    UnprocessedRecords: list[UsageRecord]
 
 
 class JobFailedError(Exception):
@@ -71,24 +51,22 @@ class Marketplace:
         """How a customer's calls fail: for each dimension the status other than Success, or ``Unprocessed``;
         or the call as a whole."""
 
-    def batch_meter_usage(self, customer: str, usage: list[tuple[str, float]]) -> Answer:
-        """Accept one customer's usage, dimensions and quantities, and answer as AWS does."""
-        dimensions = [dimension for dimension, _ in usage]
-        if len(usage) > MAX_USAGE_RECORDS or len(set(dimensions)) < len(dimensions):
+    def batch_meter_usage(self, customer: str, usage: Usage) -> Mapping[str, list[dict[str, object]]]:
+        """Accept one customer's usage, and answer as AWS does."""
+        if len(usage) > MAX_USAGE_RECORDS or len(dict(usage)) < len(usage):
             raise ValueError(f"BatchMeterUsage refuses {usage}")
         failure = self.failures.get(customer, {})
         if isinstance(failure, MeteringError):
             if failure.was_billed:
-                for dimension, quantity in usage:
-                    self.metered_unanswered[customer, dimension] += int(quantity)
+                self.metered_unanswered.update({(customer, name): int(value) for name, value in usage})
             raise failure
-        results: list[Result] = []
-        unprocessed: list[UsageRecord] = []
+        results: list[dict[str, object]] = []
+        unprocessed: list[dict[str, object]] = []
         for dimension, quantity in usage:
             if not (quantity.is_integer() and 0 <= quantity <= MAX_QUANTITY):
                 raise ValueError(f"BatchMeterUsage refuses the quantity {quantity}")
             status = failure.get(dimension, "Success")
-            record = UsageRecord(CustomerIdentifier=customer, Dimension=dimension, Quantity=int(quantity))
+            record = {"CustomerIdentifier": customer, "Dimension": dimension, "Quantity": int(quantity)}
             if status == "Unprocessed":
                 unprocessed.append(record)
                 continue
@@ -111,10 +89,7 @@ class HourlyJob:
     def run(self) -> int:
         """Run once; return how many records the one page of the index had.
 
-        Raises
-        ------
-        JobFailedError
-            If there is a record that the job cannot bill exactly once.
+        Raises JobFailedError if there is a record that the job cannot bill exactly once.
         """
         page = self._client.query(
             TableName=self._table_name,
@@ -130,28 +105,24 @@ class HourlyJob:
         for customer, items in by_customer.items():
             if len(items) > MAX_RECORDS:
                 raise JobFailedError(f"cut off at {len(items)} records of {customer}")
-            response, has_failed = self._report(customer, _summed(items))
+            try:
+                answer = self._marketplace.batch_meter_usage(customer, _summed(items))
+            except MeteringError as error:
+                response, has_failed = json.dumps(json.dumps(error.fields)), True
+            else:
+                # The job ignores unprocessed records.
+                has_failed = any(result["Status"] != "Success" for result in answer["Results"])
+                response = json.dumps(answer)
             for item in items:
-                # JavaScript's only number is the double.
-                created = float(item["create_timestamp"]["N"])
-                if created > MAX_SAFE_INTEGER:
-                    raise JobFailedError(f"no record of {customer} has the key {created}")
-                self._mark(customer, created, response, has_failed=has_failed)
+                self._mark(customer, item["create_timestamp"]["N"], response, has_failed=has_failed)
         return len(page["Items"])
 
-    def _report(self, customer: str, usage: list[tuple[str, float]]) -> tuple[str, bool]:
-        """Report one customer's sums; return what is stored with all of its records of the hour."""
-        try:
-            answer = self._marketplace.batch_meter_usage(customer, usage)
-        except MeteringError as error:
-            return json.dumps(json.dumps(error.fields)), True
-        # The job ignores unprocessed records.
-        statuses = [result["Status"] for result in answer["Results"]]
-        return json.dumps(answer), any(status != "Success" for status in statuses)
-
-    def _mark(self, customer: str, create_timestamp: float, response: str, *, has_failed: bool) -> None:
-        # JavaScript writes a whole number without a fraction: 1e3 is 1000.
-        key = str(int(create_timestamp) if create_timestamp.is_integer() else create_timestamp)
+    def _mark(self, customer: str, create_timestamp: str, response: str, *, has_failed: bool) -> None:
+        # JavaScript's only number is the double, and a whole one is written without a fraction: 1e3 is 1000.
+        created = float(create_timestamp)
+        if created > MAX_SAFE_INTEGER:
+            raise JobFailedError(f"no record of {customer} has the key {created}")
+        key = str(int(created) if created.is_integer() else created)
         self._client.update_item(
             TableName=self._table_name,
             Key={"customerIdentifier": {"S": customer}, "create_timestamp": {"N": key}},
@@ -162,19 +133,18 @@ class HourlyJob:
         self.marked[customer, key] += 1
 
 
-def _summed(items: list[Item]) -> list[tuple[str, float]]:
+def _summed(items: list[Item]) -> Usage:
     """Add each further record's dimensions to the first record's: inside one record nothing is added up."""
-    usage: list[tuple[str, float]] = []
+    usage: Usage = []
     for item in items:
-        earlier = list(usage)
+        earlier = [name for name, _ in usage]
         for entry in item["dimension_usage"]["L"]:
-            dimension = entry["M"]["dimension"]["S"]
+            dimension, quantity = entry["M"]["dimension"]["S"], float(entry["M"]["value"]["N"])
             if dimension in _PROTOTYPE:
                 raise JobFailedError(f"the dimensions' map has {dimension} from the start")
-            quantity = float(entry["M"]["value"]["N"])
-            known = [index for index, (name, _) in enumerate(earlier) if name == dimension]
-            if known:
-                usage[known[0]] = (dimension, usage[known[0]][1] + quantity)
+            if dimension in earlier:
+                index = earlier.index(dimension)
+                usage[index] = (dimension, usage[index][1] + quantity)
             else:
                 usage.append((dimension, quantity))
     return usage

@@ -9,16 +9,18 @@ from typing_extensions import TypedDict
 from metering_handlers.contract.limits import MAX_LISTED_VIOLATIONS
 from metering_handlers.contract.queries import RecordStatus
 
-_documented = with_config(ConfigDict(use_attribute_docstrings=True))
-
 # A plain string: pydantic serializes members of an enum ten times slower.
 Status = Annotated[str, WithJsonSchema({"type": "string", "enum": [*RecordStatus]})]
 # Records that were stored by hand may have any number.
 Number = Annotated[float, WithJsonSchema({"type": "number", "format": "double"})]
 
 
-@_documented
-class RecordKey(TypedDict):
+@with_config(ConfigDict(use_attribute_docstrings=True))
+class _Documented(TypedDict):
+    """Has its members' docstrings as their descriptions."""
+
+
+class RecordKey(_Documented):
     """Key of a stored record."""
 
     customerIdentifier: str
@@ -27,8 +29,7 @@ class RecordKey(TypedDict):
 records of one customer would have had the same."""
 
 
-@_documented
-class Duplicate(TypedDict):
+class Duplicate(_Documented):
     """An entry that was skipped, because its `transaction_id` is known."""
 
     customerIdentifier: str
@@ -39,8 +40,7 @@ class Duplicate(TypedDict):
     """Whether the known entry has other usage. The first counts: nothing was changed."""
 
 
-@_documented
-class Inserted(TypedDict):
+class Inserted(_Documented):
     """Everything is stored; empty unless there is something to tell."""
 
     records: NotRequired[list[RecordKey]]
@@ -50,8 +50,7 @@ time; not those of duplicates."""
     """Present if entries were skipped: one for each, by customer and id."""
 
 
-@_documented
-class DryRun(TypedDict):
+class DryRun(_Documented):
     """What an insert would write now: no promise. Nothing was written or remembered."""
 
     dry_run: Annotated[Literal[True], WithJsonSchema({"type": "boolean"})]
@@ -62,8 +61,7 @@ class DryRun(TypedDict):
     """The entries that would be skipped, by customer and id."""
 
 
-@_documented
-class UsageOutcome(TypedDict):
+class UsageOutcome(_Documented):
     """Usage of one dimension, and whether it was billed."""
 
     dimension: str | None
@@ -77,8 +75,7 @@ class UsageOutcome(TypedDict):
 `Unprocessed` if BatchMeterUsage did not process it, or `Unknown`."""
 
 
-@_documented
-class MeteringRecord(TypedDict):
+class MeteringRecord(_Documented):
     """A stored record. One that was stored by hand is listed as well as possible."""
 
     customerIdentifier: str
@@ -95,8 +92,7 @@ another number."""
     """Id of the request that inserted it; absent if it was not inserted through this API."""
 
 
-@_documented
-class RecordPage(TypedDict):
+class RecordPage(_Documented):
     """One page of a customer's records."""
 
     records: list[MeteringRecord]
@@ -116,8 +112,7 @@ class Total:
 counts as 0: BatchMeterUsage takes whole numbers only."""
 
 
-@_documented
-class DimensionTotals(TypedDict):
+class DimensionTotals(_Documented):
     """Totals of one dimension."""
 
     dimension: str | None
@@ -130,8 +125,7 @@ class DimensionTotals(TypedDict):
     """Was not billed."""
 
 
-@_documented
-class TotalsPage(TypedDict):
+class TotalsPage(_Documented):
     """Totals of a customer's records."""
 
     totals: list[DimensionTotals]
@@ -142,8 +136,7 @@ class TotalsPage(TypedDict):
     """Token of the totals of the remaining records, to be added to these; null if there are none."""
 
 
-@_documented
-class Violation(TypedDict):
+class Violation(_Documented):
     """A broken rule."""
 
     location: Annotated[str, WithJsonSchema({"type": "string", "enum": ["body", "path", "query", "header"]})]
@@ -156,8 +149,7 @@ class Violation(TypedDict):
     """What to change, for people."""
 
 
-@_documented
-class Refusal(TypedDict):
+class Refusal(_Documented):
     """A problem (RFC 9457) whose HTTP status is not in the document: API Gateway chose it."""
 
     type: str
@@ -170,7 +162,6 @@ class Refusal(TypedDict):
     """The request id; quote it to the operator."""
 
 
-@_documented
 class Problem(Refusal):
     """Any other answer but success (RFC 9457)."""
 
@@ -178,7 +169,6 @@ class Problem(Refusal):
     """The HTTP status."""
 
 
-@_documented
 class InvalidRequest(Problem):
     """A request that breaks rules."""
 
@@ -186,7 +176,6 @@ class InvalidRequest(Problem):
     """The broken rules, up to the maximum number listed."""
 
 
-@_documented
 class Incomplete(Problem):
     """An insert of which only a part is stored."""
 

@@ -1,6 +1,7 @@
 """Names and numbers in requests: how a customer, a dimension, a quantity and a transaction id are written."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import unquote
@@ -8,17 +9,8 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from metering_handlers.contract.limits import (
-    MAX_CUSTOMER_IDENTIFIER_LENGTH,
-    MAX_DIMENSION_NAME_LENGTH,
-    MAX_IDEMPOTENCY_KEY_LENGTH,
-    MAX_QUANTITY,
-    MAX_TRANSACTION_ID_LENGTH,
-)
+from metering_handlers.contract import limits
 
-_PRINTABLE_ASCII = re.compile("[!-~]*")
-_ACCOUNT_ID = "^[0-9]{12}$"
-_LICENSE_ARN = "^arn:[^:]+:license-manager:"
 # What spreadsheets, databases and people make of an AWS account id, which has 12 digits: other digits, marks,
 # scientific notation. Identifiers of the other kinds with a digit have a letter, too.
 _MISWRITTEN_ACCOUNT_ID = (
@@ -27,18 +19,16 @@ _MISWRITTEN_ACCOUNT_ID = (
     "|[^A-Za-z]*[0-9][.,]?[eE][+-]?[0-9]+[^0-9A-Za-z]*)$"
 )
 _DOT_SEGMENT = r"(^|/)\.{1,2}(/|$)"
-OBJECT_PROTOTYPE_NAMES = frozenset(
-    {
-        *("__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__"),
-        *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"),
-        *("toString", "valueOf"),
-    }
+# Members of JavaScript's Object.prototype (ECMA-262, section 20.1.3, and annex B). The hourly job keeps
+# customers and dimensions in plain objects: a customer of such a name stops billing for everybody, and a
+# dimension of such a name is never billed.
+_PROTOTYPE_NAMES = (
+    *("__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__"),
+    *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString"),
+    *("toString", "valueOf"),
 )
-"""Members of JavaScript's Object.prototype (ECMA-262, section 20.1.3, and annex B). The hourly job keeps
-customers and dimensions in plain objects: a customer of such a name stops billing for everybody, and a
-dimension of such a name is never billed."""
-
-_PROTOTYPE_NAME = f"^({'|'.join(sorted(OBJECT_PROTOTYPE_NAMES))})$"
+_PROTOTYPE_NAME = f"^({'|'.join(_PROTOTYPE_NAMES)})$"
+_RESERVED_NAME = (_PROTOTYPE_NAME, "is a reserved name, which the hourly job cannot bill; use another")
 
 
 class IdentifierKind(StrEnum):
@@ -51,52 +41,48 @@ class IdentifierKind(StrEnum):
 
 def identifier_kind(identifier: str) -> IdentifierKind:
     """Return the kind of a valid customer identifier."""
-    if re.search(_ACCOUNT_ID, identifier):
+    if re.search("^[0-9]{12}$", identifier):
         return IdentifierKind.ACCOUNT_ID
-    return IdentifierKind.LICENSE_ARN if re.search(_LICENSE_ARN, identifier) else IdentifierKind.LEGACY
+    is_license = re.search("^arn:[^:]+:license-manager:", identifier)
+    return IdentifierKind.LICENSE_ARN if is_license else IdentifierKind.LEGACY
 
 
-def _refuse_prototype_name(value: str) -> str:
-    if value in OBJECT_PROTOTYPE_NAMES:
-        raise PydanticCustomError(
-            "reserved_name", "is a reserved name, which the hourly job cannot bill; use another"
-        )
-    return value
+def _refused(rules: Mapping[str, tuple[str, str]]) -> AfterValidator:
+    """Refuse a text in which a pattern is found; ``rules``: pattern and message by code, in their order."""
+    compiled = [(re.compile(pattern), code, message) for code, (pattern, message) in rules.items()]
+
+    def check(value: str) -> str:
+        for pattern, code, message in compiled:
+            if pattern.search(value):
+                raise PydanticCustomError(code, message)
+        return value
+
+    return AfterValidator(check)
 
 
-def _check_customer_identifier(value: str) -> str:
-    """Refuse identifiers that the hourly job could not forward: their usage would never be billed."""
-    if "%" in value:
-        raise PydanticCustomError(
-            "percent_sign",
-            "must not contain a percent sign; in a path, percent-encode each reserved character exactly once",
-        )
-    if not _PRINTABLE_ASCII.fullmatch(value):
-        raise PydanticCustomError(
-            "not_printable_ascii", "must consist of printable ASCII characters without white space"
-        )
-    if value.startswith("/") or value.endswith("/") or "//" in value:
-        # No buyer has such an identifier: a URL has a slash too many, and the usage could not be billed.
-        raise PydanticCustomError(
-            "misplaced_slash", "must not begin or end with a slash, or hold two slashes in a row"
-        )
-    if re.search(_DOT_SEGMENT, value):
-        raise PydanticCustomError("dot_segment", "must not have . or .. between slashes")
-    if re.search(_MISWRITTEN_ACCOUNT_ID, value):
-        raise PydanticCustomError(
-            "not_an_account_id",
-            "must be exactly 12 digits if it is an AWS account id; a spreadsheet may have changed it: format "
-            "the column as text and enter it again",
-        )
-    return _refuse_prototype_name(value)
-
-
+# The hourly job could not forward such an identifier: its usage would never be billed.
+_REFUSED_CUSTOMERS = {
+    "percent_sign": (
+        "%",
+        "must not contain a percent sign; in a path, percent-encode each reserved character exactly once",
+    ),
+    "not_printable_ascii": ("[^!-~]", "must consist of printable ASCII characters without white space"),
+    # No buyer has such an identifier: a URL has a slash too many.
+    "misplaced_slash": ("^/|/$|//", "must not begin or end with a slash, or hold two slashes in a row"),
+    "dot_segment": (_DOT_SEGMENT, "must not have . or .. between slashes"),
+    "not_an_account_id": (
+        _MISWRITTEN_ACCOUNT_ID,
+        "must be exactly 12 digits if it is an AWS account id; a spreadsheet may have changed it: format the "
+        "column as text and enter it again",
+    ),
+    "reserved_name": _RESERVED_NAME,
+}
 CustomerIdentifier = Annotated[
     str,
     Field(
         strict=True,
         min_length=1,
-        max_length=MAX_CUSTOMER_IDENTIFIER_LENGTH,
+        max_length=limits.MAX_CUSTOMER_IDENTIFIER_LENGTH,
         description="The buyer: a customer identifier, a 12-digit AWS account id, or a License ARN.",
         examples=[
             "ExWoL3vTir2",
@@ -109,44 +95,38 @@ CustomerIdentifier = Annotated[
             "not": {"pattern": "|".join([_PROTOTYPE_NAME, _DOT_SEGMENT, _MISWRITTEN_ACCOUNT_ID])},
         },
     ),
-    AfterValidator(_check_customer_identifier),
+    _refused(_REFUSED_CUSTOMERS),
 ]
-
 PathCustomerIdentifier = Annotated[CustomerIdentifier, BeforeValidator(unquote)]
 """The same identifier in a path, plain or percent-encoded: all spellings mean the same customer."""
-
 
 # No dimension has such a name, so its usage could never be billed. API Gateway replaces what is not UTF-8 by
 # U+FFFD.
 _NO_NAME = r"\u0000-\u001f\u007f-\u009f\ufffd"
 _NO_END = rf"{_NO_NAME}\s\ufeff"
-_NAME = rf"^[^{_NO_END}]([^{_NO_NAME}]*[^{_NO_END}])?$"
-_IS_NAME = re.compile(_NAME).fullmatch
-
-
-def _check_dimension_name(value: str) -> str:
-    if "\ufffd" in value:
-        raise PydanticCustomError("not_unicode", "must be valid Unicode text; send the body in UTF-8")
-    if not _IS_NAME(value):
-        raise PydanticCustomError(
-            "not_plain_text",
-            "must be Unicode text without control characters, and without white space at its ends",
-        )
-    return _refuse_prototype_name(value)
-
-
+_REFUSED_DIMENSIONS = {
+    "not_unicode": ("\ufffd", "must be valid Unicode text; send the body in UTF-8"),
+    "not_plain_text": (
+        f"[{_NO_NAME}]|^[{_NO_END}]|[{_NO_END}]$",
+        "must be Unicode text without control characters, and without white space at its ends",
+    ),
+    "reserved_name": _RESERVED_NAME,
+}
 DimensionName = Annotated[
     str,
     Field(
         strict=True,
         min_length=1,
-        max_length=MAX_DIMENSION_NAME_LENGTH,
-        json_schema_extra={"pattern": _NAME, "not": {"enum": sorted(OBJECT_PROTOTYPE_NAMES)}},
+        max_length=limits.MAX_DIMENSION_NAME_LENGTH,
+        json_schema_extra={
+            "pattern": rf"^[^{_NO_END}]([^{_NO_NAME}]*[^{_NO_END}])?$",
+            "not": {"enum": [*_PROTOTYPE_NAMES]},
+        },
         description="The dimension's API identifier, as the product page in AWS Marketplace shows it. "
         "Where the deployment names the product's dimensions, others are refused (`unknown_dimension`).",
         examples=["metered_1_id"],
     ),
-    AfterValidator(_check_dimension_name),
+    _refused(_REFUSED_DIMENSIONS),
 ]
 
 Quantity = Annotated[
@@ -154,17 +134,12 @@ Quantity = Annotated[
     Field(
         strict=True,
         ge=0,
-        le=MAX_QUANTITY,
+        le=limits.MAX_QUANTITY,
         description="The quantity used, in the dimension's unit.",
         examples=[10],
     ),
 ]
-
-
-def _check_printable_ascii(value: str) -> str:
-    if not (value.isascii() and value.isprintable()):
-        raise PydanticCustomError("not_printable_ascii", "must consist of printable ASCII characters")
-    return value
+_PRINTABLE_ASCII = _refused({"not_printable_ascii": ("[^ -~]", "must consist of printable ASCII characters")})
 
 
 def _refuse_null(value: object) -> object:
@@ -179,22 +154,20 @@ TransactionId = Annotated[
     Field(
         strict=True,
         min_length=1,
-        max_length=MAX_TRANSACTION_ID_LENGTH,
+        max_length=limits.MAX_TRANSACTION_ID_LENGTH,
         description="Your own id of this usage. For one customer, usage with the same id is stored once, in "
         "whatever request, order or company it comes again.",
         examples=["2026-11-23T10:metered_1_id"],
         json_schema_extra={"pattern": "^[ -~]+$"},
     ),
-    AfterValidator(_check_printable_ascii),
+    _PRINTABLE_ASCII,
 ]
 OptionalTransactionId = Annotated[TransactionId | None, BeforeValidator(_refuse_null)]
 
 IdempotencyKey = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
-        json_schema_extra={"pattern": "^[ -~]+$"},
+        min_length=1, max_length=limits.MAX_IDEMPOTENCY_KEY_LENGTH, json_schema_extra={"pattern": "^[ -~]+$"}
     ),
-    AfterValidator(_check_printable_ascii),
+    _PRINTABLE_ASCII,
 ]

@@ -34,51 +34,36 @@ class MeteredDimension:
     dimension_value: Quantity
 
 
-def _duplicate_dimensions(value: object) -> list[InitErrorDetails]:
-    """Find duplicate names: the hourly job adds up dimensions across records, not within a record."""
-    if not isinstance(value, list):
-        return []
-    first_index: dict[str, int] = {}
-    duplicates: list[InitErrorDetails] = []
-    for index, entry in enumerate(value):
+def _duplicates(dimensions: object) -> Iterator[InitErrorDetails]:
+    """Yield the duplicate names: the hourly job adds up dimensions across records, not within a record."""
+    first: dict[str, int] = {}
+    for index, entry in enumerate(dimensions if isinstance(dimensions, list) else ()):
         name = entry.get("dimension_name") if isinstance(entry, dict) else None
-        if not isinstance(name, str):
-            continue
-        if name in first_index:
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            context = {"first_index": first[name]}
             error = PydanticCustomError(
-                "duplicate_dimension",
-                "repeats the dimension_name of entry {first_index}",
-                {"first_index": first_index[name]},
+                "duplicate_dimension", "repeats the dimension_name of entry {first_index}", context
             )
-            duplicates.append(InitErrorDetails(type=error, loc=(index, "dimension_name"), input=name))
-        else:
-            first_index[name] = index
-    return duplicates
-
-
-def _line_errors(error: ValidationError) -> list[InitErrorDetails]:
-    """Convert the lines of a validation error to the form from which another error can be created."""
-    return [
-        InitErrorDetails(
-            type=PydanticCustomError(line["type"], line["msg"], line.get("ctx")),
-            loc=line["loc"],
-            input=line["input"],
-        )
-        for line in error.errors(include_url=False)
-    ]
+            yield InitErrorDetails(type=error, loc=(index, "dimension_name"), input=name)
 
 
 def _check_dimensions(value: object, validate: ValidatorFunctionWrapHandler) -> Sequence[MeteredDimension]:
     """Report duplicate dimensions together with all other errors of the list."""
-    duplicates = _duplicate_dimensions(value)
+    duplicates = [*_duplicates(value)]
     try:
         dimensions: Sequence[MeteredDimension] = validate(value)
     except ValidationError as error:
         if not duplicates:
             raise
-        raise ValidationError.from_exception_data(
-            "metered_dimensions", _line_errors(error) + duplicates
-        ) from None
+        others = [
+            InitErrorDetails(
+                type=PydanticCustomError(line["type"], line["msg"], line.get("ctx")),
+                loc=line["loc"],
+                input=line["input"],
+            )
+            for line in error.errors(include_url=False)
+        ]
+        duplicates = others + duplicates
     if duplicates:
         raise ValidationError.from_exception_data("metered_dimensions", duplicates)
     return dimensions
@@ -132,17 +117,23 @@ class BulkUsage(BaseModel):
     ]
 
 
-def body_violation(pointer: str, code: str, detail: str) -> Violation:
-    """Create a violation by a valid body of what no single type expresses."""
-    return Violation(location="body", pointer=pointer, code=code, detail=detail)
+def violation(at: str, index: int, member: str, code: str, detail: str) -> Violation:
+    """Create a violation by an entry of a valid request.
+
+    ``at`` is the JSON pointer of an entry in the body, with ``{index}`` for its index. It is empty if the
+    body is the entry, whose customer is in the path.
+    """
+    location = "body" if at or member != "customerIdentifier" else "path"
+    return Violation(
+        location=location, pointer=f"{at.format(index=index)}/{member}", code=code, detail=detail
+    )
 
 
 def broken_rules(entries: Sequence[Entry], at: str) -> Iterator[Violation]:
-    """Yield each rule that entries of one request break together.
+    """Yield each rule that entries of one request break together; ``at`` as in :func:`violation`.
 
     The hourly job adds a customer's usage up and sends it in one call, which AWS refuses as a whole if it has
     too many dimensions or a sum that is too large. Every entry sent counts, also one whose id is known.
-    ``at`` is the JSON pointer of an entry in the body, with ``{index}`` for its index.
     """
     first_with_id: dict[tuple[str, str], int] = {}
     sums: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -151,28 +142,26 @@ def broken_rules(entries: Sequence[Entry], at: str) -> Iterator[Violation]:
         if entry.transaction_id is not None:
             first = first_with_id.setdefault((customer, entry.transaction_id), index)
             if first != index:
-                yield body_violation(
-                    f"{at.format(index=index)}/transaction_id",
-                    "duplicate_transaction_id",
-                    f"repeats {at.format(index=first)}/transaction_id of the same customer; send each "
-                    "usage once, with an id of its own",
+                detail = (
+                    f"repeats {at.format(index=first)}/transaction_id of the same customer; send each usage "
+                    "once, with an id of its own"
                 )
+                yield violation(at, index, "transaction_id", "duplicate_transaction_id", detail)
         customer_sums = sums[customer]
         dimensions_before = len(customer_sums)
         for position, used in enumerate(entry.metered_dimensions):
             sum_before = customer_sums[used.dimension_name]
             customer_sums[used.dimension_name] += used.dimension_value
             if sum_before <= MAX_QUANTITY < customer_sums[used.dimension_name]:
-                yield body_violation(
-                    f"{at.format(index=index)}/metered_dimensions/{position}/dimension_value",
-                    "sum_too_large",
-                    f"makes the customer's sum of this dimension more than {MAX_QUANTITY}, which AWS "
-                    "would refuse; send the rest when the hourly job has billed this",
+                member = f"metered_dimensions/{position}/dimension_value"
+                detail = (
+                    f"makes the customer's sum of this dimension more than {MAX_QUANTITY}, which AWS would "
+                    "refuse; send the rest when the hourly job has billed this"
                 )
+                yield violation(at, index, member, "sum_too_large", detail)
         if dimensions_before <= MAX_DIMENSIONS < len(customer_sums):
-            yield body_violation(
-                f"{at.format(index=index)}/metered_dimensions",
-                "too_many_dimensions",
-                f"gives the customer more than {MAX_DIMENSIONS} dimensions, which AWS would refuse; "
-                "send the others when the hourly job has billed these",
+            detail = (
+                f"gives the customer more than {MAX_DIMENSIONS} dimensions, which AWS would refuse; send the "
+                "others when the hourly job has billed these"
             )
+            yield violation(at, index, "metered_dimensions", "too_many_dimensions", detail)

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from http import HTTPStatus
 
 from metering_handlers.contract.problem_types import ProblemType
 from metering_handlers.http.problems import ProblemError
@@ -25,7 +24,7 @@ def load_json_object(text: str) -> dict[str, object]:
         raise _malformed("The body has a number with too many digits.") from error
     if not isinstance(document, dict):
         detail = "The body must be a JSON object, { … }, not another JSON value."
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.INVALID_REQUEST, detail)
+        raise ProblemError(422, ProblemType.INVALID_REQUEST, detail)
     return document
 
 
@@ -44,4 +43,4 @@ def _refuse_constant(name: str) -> None:
 
 
 def _malformed(detail: str) -> ProblemError:
-    return ProblemError(HTTPStatus.BAD_REQUEST, ProblemType.MALFORMED_JSON, detail)
+    return ProblemError(400, ProblemType.MALFORMED_JSON, detail)

@@ -42,28 +42,26 @@ class CanonicalEntry:
 
 def canonical_form(entries: Iterable[Entry]) -> list[CanonicalEntry]:
     """Add up each customer's entries without id; sort by customer and id, the sum without id first."""
-    sums: dict[tuple[str, str], dict[str, int]] = {}
-    sent: dict[tuple[str, str], int] = {}
+    groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
-        key = (entry.customerIdentifier, entry.transaction_id or "")
-        quantities = sums.setdefault(key, {})
-        sent[key] = sent.get(key, 0) + 1
-        for used in entry.metered_dimensions:
-            quantities[used.dimension_name] = quantities.get(used.dimension_name, 0) + used.dimension_value
-    return [
-        CanonicalEntry(
-            customer, transaction_id, dict(sorted(quantities.items())), sent[customer, transaction_id]
-        )
-        for (customer, transaction_id), quantities in sorted(sums.items())
-    ]
+        groups.setdefault((entry.customerIdentifier, entry.transaction_id or ""), []).append(entry)
+    form = []
+    for (customer, transaction_id), group in sorted(groups.items()):
+        used = (each for entry in group for each in entry.metered_dimensions)
+        quantities = _sums((each.dimension_name, each.dimension_value) for each in used)
+        form.append(CanonicalEntry(customer, transaction_id, quantities, len(group)))
+    return form
 
 
 def added_up(entries: Iterable[CanonicalEntry]) -> dict[str, int]:
     """Return the sum of each dimension, sorted by its name."""
+    return _sums(used for entry in entries for used in entry.quantities.items())
+
+
+def _sums(quantities: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: dict[str, int] = {}
-    for entry in entries:
-        for name, quantity in entry.quantities.items():
-            sums[name] = sums.get(name, 0) + quantity
+    for name, quantity in quantities:
+        sums[name] = sums.get(name, 0) + quantity
     return dict(sorted(sums.items()))
 
 
@@ -79,11 +77,6 @@ def request_digest(entries: Sequence[CanonicalEntry]) -> str:
         digest.update(length_prefixed(entry.customer, entry.transaction_id))
         digest.update(_usage_bytes(entry.quantities))
     return f"{DIGEST_VERSION}:{digest.hexdigest()}"
-
-
-def digest_version(digest: str) -> str:
-    """Return the version of a request's digest; digests of two versions cannot be compared."""
-    return digest.partition(":")[0]
 
 
 def _usage_bytes(quantities: Mapping[str, int]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ class Piece:
         """The entries that have a row of their own."""
         return [entry for entry in self.entries if entry.transaction_id]
 
-    @property
-    def actions(self) -> int:
-        """Actions of its transaction: the record and the entries' rows."""
-        return 1 + len(self.with_id)
-
 
 Chunk = list[Piece]
 
@@ -53,20 +48,18 @@ def divided(entries: Iterable[CanonicalEntry], *, has_rows: bool) -> list[Chunk]
     chunks: list[Chunk] = []
     free = 0
     for customer, group in groupby(entries, key=lambda entry: entry.customer):
-        for piece in _pieces(customer, list(group), capacity):
-            actions = piece.actions
+        left = list(group)
+        number = 0
+        while left:
+            # A record and the entries' rows; the entry without id, which comes first, needs no row.
+            size = capacity - 1 + (not left[0].transaction_id)
+            piece = Piece(customer, number, left[:size])
+            left = left[size:]
+            number += 1
+            actions = 1 + len(piece.with_id)
             if actions > free:
                 chunks.append([])
                 free = capacity
             chunks[-1].append(piece)
             free -= actions
     return [chunks[-1], *chunks[:-1]]
-
-
-def _pieces(customer: str, entries: Sequence[CanonicalEntry], capacity: int) -> Iterable[Piece]:
-    """Cut a customer's entries into pieces of one record and at most ``capacity - 1`` entries' rows."""
-    # The entry without id, which comes first, needs no row.
-    first_size = capacity - 1 + (not entries[0].transaction_id)
-    starts = [0, *range(first_size, len(entries), capacity - 1)]
-    for number, (start, end) in enumerate(pairwise([*starts, len(entries)])):
-        yield Piece(customer, number, entries[start:end])

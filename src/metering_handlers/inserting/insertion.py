@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
@@ -13,22 +12,17 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from metering_handlers import dynamodb, settings
-from metering_handlers.contract.answers import DryRun, Inserted
+from metering_handlers.contract.answers import Inserted
 from metering_handlers.contract.identifiers import IdempotencyKey, IdentifierKind
 from metering_handlers.contract.problem_types import SAFE_REPEAT, SEE_STORED, ProblemType
 from metering_handlers.contract.requests import Entry, broken_rules
 from metering_handlers.http.problems import ProblemError, refusal
 from metering_handlers.http.proxy_events import JSON_MEDIA_TYPE
-from metering_handlers.http.resolver import RETRY_AFTER_SECONDS, MeteringResolver, logger, metrics
+from metering_handlers.http.resolver import RETRY_AFTER, MeteringResolver, logger, metrics
 from metering_handlers.inserting import known_dimensions, writer
 from metering_handlers.inserting.canonical_form import canonical_form
 from metering_handlers.inserting.deployment_rules import DeploymentRules
-from metering_handlers.inserting.request_state import (
-    InsertRequest,
-    KeyConflictError,
-    KeyReusedError,
-    Tables,
-)
+from metering_handlers.inserting.request_state import InsertRequest, KeyConflictError, KeyReusedError, Tables
 from metering_handlers.inserting.subscribers import Subscribers
 
 RETURN_REPRESENTATION = "return=representation"
@@ -81,22 +75,8 @@ rules = DeploymentRules(
 
 
 def insert_resolver() -> MeteringResolver:
-    """Create the resolver of an insert function, which also answers for keys that cannot be used."""
-    app = MeteringResolver(query_parameters={"dry_run"}, after_failure=SAFE_REPEAT)
-
-    def answer_reused(_: KeyReusedError) -> Response[str]:
-        detail = f"This Idempotency-Key belongs to other entries; nothing was written now. {SEE_STORED}"
-        return app.answer(
-            ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, ProblemType.IDEMPOTENCY_KEY_REUSED, detail)
-        )
-
-    def answer_conflict(error: KeyConflictError) -> Response[str]:
-        detail = f"The request cannot be completed under this Idempotency-Key: {error}. {SEE_STORED}"
-        return app.answer(ProblemError(HTTPStatus.CONFLICT, ProblemType.IDEMPOTENCY_KEY_CONFLICT, detail))
-
-    app.exception_handler(KeyReusedError)(answer_reused)
-    app.exception_handler(KeyConflictError)(answer_conflict)
-    return app
+    """Create the resolver of an insert function."""
+    return MeteringResolver(query_parameters={"dry_run"}, after_failure=SAFE_REPEAT)
 
 
 def insert(  # noqa: PLR0913 - what an insert consists of
@@ -114,12 +94,8 @@ def insert(  # noqa: PLR0913 - what an insert consists of
     key, the request id is the key, so that a caller can resume a partially completed request; a request whose
     entries all have ids needs none.
 
-    Raises
-    ------
-    ProblemError
-        If the request breaks a rule (400, 422), or not all of it could be written in time (503).
-    KeyReusedError, KeyConflictError
-        If its key cannot be used.
+    Raises ProblemError if the request breaks a rule (400, 422), its key cannot be used (409, 422), or not all
+    of it could be written in time (503).
     """
     app.refuse_unknown_parameters()
     has_ids = all(entry.transaction_id is not None for entry in entries)
@@ -136,17 +112,25 @@ def insert(  # noqa: PLR0913 - what an insert consists of
         **({"dry_run": True} if dry_run else {}),
         quantity=sum(sum(entry.quantities.values()) for entry in request.entries),
     )
-    _check(entries, at, request, may_be_half_written=bool(idempotency_key))
-    if dry_run:
-        return _previewed(request)
     try:
+        _check(entries, at, request, may_be_half_written=bool(idempotency_key))
+        if dry_run:
+            return Response(200, JSON_MEDIA_TYPE, json.dumps(writer.preview(tables, request)))
         written = writer.write(tables, request)
+    except KeyReusedError as error:
+        detail = f"This Idempotency-Key belongs to other entries; nothing was written now. {SEE_STORED}"
+        raise ProblemError(422, ProblemType.IDEMPOTENCY_KEY_REUSED, detail) from error
+    except KeyConflictError as error:
+        detail = f"The request cannot be completed under this Idempotency-Key: {error}. {SEE_STORED}"
+        raise ProblemError(409, ProblemType.IDEMPOTENCY_KEY_CONFLICT, detail) from error
     except writer.IncompleteWriteError as error:
         _report(error.written)
         metrics.add_metric("IncompleteRequests", MetricUnit.Count, 1)
-        raise _incomplete(
-            error.written, len(entries), request, is_safe_as_sent=bool(idempotency_key or has_ids)
-        ) from error
+        problem = _incomplete(error.written, len(entries), request.key)
+        if idempotency_key or has_ids:
+            # Clients obey this header by themselves, and repeat the request as it was sent.
+            problem.headers = RETRY_AFTER
+        raise problem from error
     _report(written)
     return _stored(written, prefer)
 
@@ -172,12 +156,6 @@ def _check(entries: Sequence[Entry], at: str, request: InsertRequest, *, may_be_
         raise refusal(broken + unaccepted)
 
 
-def _previewed(request: InsertRequest) -> Response[str]:
-    preview = writer.preview(tables, request)
-    answer = DryRun(dry_run=True, records=preview.records, duplicates=preview.duplicates)
-    return Response(200, JSON_MEDIA_TYPE, json.dumps(answer))
-
-
 def _stored(written: writer.Written, prefer: str | None) -> Response[str]:
     """Create the answer to a request of which everything is stored."""
     logger.append_keys(replayed=written.replayed)
@@ -188,15 +166,15 @@ def _stored(written: writer.Written, prefer: str | None) -> Response[str]:
         metrics.add_metric("Replays", MetricUnit.Count, 1)
     if written.duplicates:
         answer["duplicates"] = written.duplicates
-    if _wants_representation(prefer):
+    # A list of preferences, which may have parameters (RFC 7240, section 2).
+    preferences = [each.partition(";")[0] for each in (prefer or "").split(",")]
+    if RETURN_REPRESENTATION in [each.replace(" ", "").replace('"', "").lower() for each in preferences]:
         headers["Preference-Applied"] = RETURN_REPRESENTATION
         answer["records"] = written.records
     return Response(200, JSON_MEDIA_TYPE, json.dumps(answer), headers=headers)
 
 
-def _incomplete(
-    written: writer.Written, sent: int, request: InsertRequest, *, is_safe_as_sent: bool
-) -> ProblemError:
+def _incomplete(written: writer.Written, sent: int, key: str | None) -> ProblemError:
     """Create the answer to a request for which the time was not enough."""
     members: dict[str, int | str] = {"inserted": written.entries}
     if written.resume_until is None:
@@ -205,20 +183,15 @@ def _incomplete(
         resume_until = datetime.fromtimestamp(written.resume_until, UTC).isoformat().replace("+00:00", "Z")
         members["resume_until"] = resume_until
         until = f"until {resume_until}"
-    if request.key is None:
-        how = "as it is"
-    else:
-        how = f"with the header Idempotency-Key: {request.key}"
-        members["idempotency_key"] = request.key
-    return ProblemError(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        ProblemType.INCOMPLETE,
+    how = "as it is"
+    if key is not None:
+        how = f"with the header Idempotency-Key: {key}"
+        members["idempotency_key"] = key
+    detail = (
         f"The metering table took {written.entries} of {sent} entries in time. Send the request again {how}, "
-        f"{until}; stored usage is not written again.",
-        # Clients obey this header by themselves, and repeat the request as it was sent.
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if is_safe_as_sent else {},
-        members=members,
+        f"{until}; stored usage is not written again."
     )
+    return ProblemError(503, ProblemType.INCOMPLETE, detail, members=members)
 
 
 def _report(written: writer.Written) -> None:
@@ -234,18 +207,10 @@ def _report(written: writer.Written) -> None:
         throttled_chunks=written.throttled_chunks,
     )
     metrics.add_metric("RecordsInserted", MetricUnit.Count, written.inserted)
-    if written.duplicates:
-        metrics.add_metric("Duplicates", MetricUnit.Count, len(written.duplicates))
-    if written.throttled_chunks:
-        metrics.add_metric("ThrottledChunks", MetricUnit.Count, written.throttled_chunks)
-    if written.slots_moved:
-        metrics.add_metric("SlotsMoved", MetricUnit.Count, written.slots_moved)
-
-
-def _wants_representation(prefer: str | None) -> bool:
-    """Parse the header (RFC 7240, section 2): a list of preferences, which may have parameters."""
-    preferences = (prefer or "").split(",")
-    return any(
-        preference.partition(";")[0].replace(" ", "").replace('"', "").lower() == RETURN_REPRESENTATION
-        for preference in preferences
-    )
+    for name, count in (
+        ("Duplicates", len(written.duplicates)),
+        ("ThrottledChunks", written.throttled_chunks),
+        ("SlotsMoved", written.slots_moved),
+    ):
+        if count:
+            metrics.add_metric(name, MetricUnit.Count, count)

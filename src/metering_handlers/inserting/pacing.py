@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from metering_handlers.dynamodb import random_backoff_ms, spare_ms
-from metering_handlers.inserting.records import write_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
 
 PARTITION_WRITE_UNITS = 1_000
 """Units per second of one partition (Amazon DynamoDB Developer Guide, "Burst and adaptive capacity")."""
+_RECORD_BYTES = 320
+"""Size of a record without its dimensions: attribute names, and ids of the usual lengths."""
+_DIMENSION_BYTES = 32
+"""Size of a dimension without its name: attribute names, value, and the overhead of a map."""
 
 
 class Pace:
@@ -63,13 +66,16 @@ class Pace:
 def _partition_seconds(progress: Progress) -> float:
     """Return the seconds that the busiest partition needs for a chunk of a throttled request.
 
-    A customer's record is in one partition of the table, where a transactional write consumes two units per
-    KB (Amazon DynamoDB Developer Guide, "Read and write capacity"). All records are in one partition of the
-    index, at one unit per KB. A transaction that is rejected because of the index consumes nothing of it, so
-    requests run a quarter faster than its rate, which uses the burst capacity saved while they waited.
+    A record takes a unit for each KB, rounded up; its size here is an upper estimate, by the rules of the
+    Amazon DynamoDB Developer Guide ("DynamoDB item sizes and formats"). It is in one partition of the table,
+    where a transactional write consumes two units per KB ("Read and write capacity"). All records are in one
+    partition of the index, at one unit per KB. A transaction that is rejected because of the index consumes
+    nothing of it, so requests run a quarter faster than its rate, which uses the burst capacity saved while
+    they waited.
     """
-    units = [
-        write_units({name for entry in progress.to_write(piece) for name in entry.quantities})
-        for piece in progress.chunk
-    ]
+    units = []
+    for piece in progress.chunk:
+        names = {name for entry in progress.to_write(piece) for name in entry.quantities}
+        size = _RECORD_BYTES + sum(len(name.encode()) + _DIMENSION_BYTES for name in names)
+        units.append(-(-size // 1024))
     return max(sum(units) / 1.25, *(2 * each for each in units)) / PARTITION_WRITE_UNITS

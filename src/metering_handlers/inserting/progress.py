@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-from metering_handlers.contract.answers import Duplicate, RecordKey
+from metering_handlers.contract.answers import Duplicate
+from metering_handlers.contract.attributes import CREATE_TIMESTAMP, DIGEST, REQUEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
+    from metering_handlers.dynamodb import Item
     from metering_handlers.inserting.canonical_form import CanonicalEntry
     from metering_handlers.inserting.division import Chunk, Piece
-    from metering_handlers.inserting.rows import EntryRow
 
 _VALUE_BYTES = 5
 _BIAS_MS = 1 << 37
 """Four years: a known record is older than the request, or younger by a difference of clocks."""
-
-
-class Known(NamedTuple):
-    """What is known of an entry that is left out."""
-
-    create_timestamp: int
-    """Of the record that holds it, in ms since the epoch."""
-    differs: bool
-    """Whether it was stored with other usage."""
 
 
 @dataclass(eq=False)
@@ -35,7 +25,7 @@ class Progress:
     chunk: Chunk
     slots: dict[Piece, int]
     """``create_timestamp`` of each piece's record, in ms since the epoch, written or not."""
-    known: dict[CanonicalEntry, Known] = field(default_factory=dict)
+    known: dict[CanonicalEntry, Duplicate] = field(default_factory=dict)
     """Entries that other requests have stored, and that are left out."""
     stored: set[CanonicalEntry] = field(default_factory=set)
     """Entries that this request turned out to have stored, by an attempt whose answer was lost."""
@@ -44,45 +34,27 @@ class Progress:
         """Return the entries of a piece that are not in the table."""
         return [entry for entry in piece.entries if entry not in self.known and entry not in self.stored]
 
-    def note(self, rows: Mapping[CanonicalEntry, EntryRow], request_id: str) -> None:
-        """Note entries whose rows exist: an entry is no duplicate if this same request wrote its row."""
-        for piece in self.chunk:
-            for entry in piece.with_id:
-                row = rows.get(entry)
-                if row is None:
-                    continue
-                if row.request_id == request_id:
-                    self.stored.add(entry)
-                    self.slots[piece] = row.create_timestamp
-                else:
-                    self.known[entry] = Known(row.create_timestamp, row.digest != entry.digest)
+    def note(self, piece: Piece, entry: CanonicalEntry, row: Item, request_id: str) -> None:
+        """Note an entry whose row exists: it is no duplicate if this same request wrote the row."""
+        create_timestamp = int(row[CREATE_TIMESTAMP]["N"])
+        if row[REQUEST_ID]["S"] == request_id:
+            self.stored.add(entry)
+            self.slots[piece] = create_timestamp
+        else:
+            self._leave_out(entry, create_timestamp, differs=row[DIGEST]["S"] != entry.digest)
+
+    def _leave_out(self, entry: CanonicalEntry, create_timestamp: int, *, differs: bool) -> None:
+        self.known[entry] = Duplicate(
+            customerIdentifier=entry.customer,
+            transaction_id=entry.transaction_id,
+            create_timestamp=create_timestamp,
+            differs=differs,
+        )
 
     @property
     def written(self) -> list[Piece]:
         """The pieces that have a record: all but those whose entries are all known."""
         return [piece for piece in self.chunk if any(entry not in self.known for entry in piece.entries)]
-
-    @property
-    def entries_sent(self) -> int:
-        """Entries of the request in this chunk, as they were sent."""
-        return sum(entry.sent for piece in self.chunk for entry in piece.entries)
-
-    @property
-    def record_keys(self) -> Iterator[RecordKey]:
-        """The keys of the records."""
-        for piece in self.written:
-            yield RecordKey(customerIdentifier=piece.customer, create_timestamp=self.slots[piece])
-
-    @property
-    def duplicates(self) -> Iterator[Duplicate]:
-        """The entries that were left out."""
-        for entry, known in self.known.items():
-            yield Duplicate(
-                customerIdentifier=entry.customer,
-                transaction_id=entry.transaction_id,
-                create_timestamp=known.create_timestamp,
-                differs=known.differs,
-            )
 
     def to_bytes(self, request_time: int) -> bytes:
         """Encode the result: 5 bytes for each record and each entry with an id, which keeps a row below 1 KB.
@@ -96,25 +68,25 @@ class Progress:
         for piece in self.chunk:
             values.append(self.slots[piece] - request_time + 1 if piece in written else 0)
             for entry in piece.with_id:
-                known = self.known.get(entry)
-                # An id is forgotten long before its record is as old as that, but no row may stop an insert.
-                age_ms = max(1, known.create_timestamp - request_time + _BIAS_MS) if known else 0
-                values.append(2 * age_ms + known.differs if known else 0)
+                value = 0
+                if known := self.known.get(entry):
+                    # An id is forgotten long before its record is as old, but no row may stop an insert.
+                    age_ms = max(1, known["create_timestamp"] - request_time + _BIAS_MS)
+                    value = 2 * age_ms + known["differs"]
+                values.append(value)
         return b"".join(value.to_bytes(_VALUE_BYTES) for value in values)
 
     @classmethod
     def from_bytes(cls, chunk: Chunk, encoded: bytes, request_time: int) -> Self:
         """Decode the result of a chunk that is stored."""
-        values = (
-            int.from_bytes(encoded[start : start + _VALUE_BYTES])
-            for start in range(0, len(encoded), _VALUE_BYTES)
-        )
+        starts = range(0, len(encoded), _VALUE_BYTES)
+        values = (int.from_bytes(encoded[start : start + _VALUE_BYTES]) for start in starts)
         progress = cls(chunk, {})
         for piece in chunk:
             if offset := next(values):
                 progress.slots[piece] = request_time + offset - 1
             for entry in piece.with_id:
                 if value := next(values):
-                    age, differs = divmod(value, 2)
-                    progress.known[entry] = Known(request_time + age - _BIAS_MS, bool(differs))
+                    age_ms, differs = divmod(value, 2)
+                    progress._leave_out(entry, request_time + age_ms - _BIAS_MS, differs=bool(differs))
         return progress

@@ -35,28 +35,26 @@ class Subscribers:
     ) -> frozenset[str]:
         """Return the customers that the table does not have at the time of a request, in ms since the epoch.
 
-        Raises
-        ------
-        UnavailableError
-            If the table did not answer in time, or cannot be read at all.
+        Raises UnavailableError if the table did not answer in time, or cannot be read at all.
         """
         to_read = [each for each in customers if self._known_until_ms.get(each, 0) < time_ms]
         batches = [to_read[start : start + MAX_READ_KEYS] for start in range(0, len(to_read), MAX_READ_KEYS)]
 
-        def read(customers: list[str]) -> Iterable[str]:
+        def read(batch: list[str]) -> Iterable[str]:
             return read_items(
-                self._client, self._table_name, CUSTOMER_IDENTIFIER, customers, remaining_ms, keys_only=True
+                self._client, self._table_name, CUSTOMER_IDENTIFIER, batch, remaining_ms, keys_only=True
             )
 
         try:
             if len(batches) > 1:
                 with ThreadPoolExecutor(READ_PARALLELISM) as pool:
-                    found = {customer for batch in pool.map(read, batches) for customer in batch}
+                    answers = list(pool.map(read, batches))
             else:
-                found = {customer for batch in batches for customer in read(batch)}
+                answers = [read(batch) for batch in batches]
         except ClientError as error:
             # The table is missing, or the function may not read it: whom the job can bill is not known.
             raise UnavailableError from error
+        found = frozenset[str]().union(*answers)
         if len(self._known_until_ms) > MAX_REMEMBERED:
             self._known_until_ms.clear()
         self._known_until_ms |= dict.fromkeys(found, time_ms + REMEMBERED_MS)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from metering_handlers.contract.answers import DryRun, RecordKey
 from metering_handlers.dynamodb import UnavailableError
 from metering_handlers.inserting.chunk_writer import ChunkWriter
 from metering_handlers.inserting.request_state import KeyReusedError, RequestState
 from metering_handlers.inserting.rows import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from metering_handlers.contract.answers import Duplicate, RecordKey
-    from metering_handlers.inserting.progress import Progress
+    from metering_handlers.contract.answers import Duplicate
     from metering_handlers.inserting.request_state import InsertRequest, Tables
 
 WRITE_PARALLELISM = 4
@@ -57,111 +58,97 @@ class Written:
     """Timestamps changed because another record of the customer had them."""
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What an insert would write now: new records; and which entries are known."""
-
-    records: int
-    duplicates: list[Duplicate]
-
-
 def write(tables: Tables, request: InsertRequest) -> Written:
     """Store each entry that is not stored yet; never change a record.
 
-    Raises
-    ------
-    KeyReusedError
-        If the key was used for other entries. Nothing was written.
-    KeyConflictError
-        If the key's rows are of another release, or of another use of the key.
-    IncompleteWriteError
-        If DynamoDB throttled or did not respond until too little time was left.
-    botocore.exceptions.ClientError
-        If DynamoDB refused for a reason that a retry does not change.
+    Raises KeyReusedError if the key was used for other entries (nothing was written), KeyConflictError if its
+    rows are of another release or of another use of it, IncompleteWriteError if DynamoDB throttled or did not
+    respond until too little time was left, and botocore's ClientError if it refused for a reason that a retry
+    does not change.
     """
     state = RequestState(tables, request)
-    done: dict[int, Progress] = {}
+    numbers = range(len(state.chunks))
     try:
-        missing = list(range(len(state.chunks)))
         if request.key is not None:
             # First and alone: its row reserves the key, so that no other entries can join these.
-            done |= _write_chunks(state, missing[:1])
-            missing = missing[1:] if done else []
-            if missing and state.counts["found"]:
-                done |= state.read_stored(missing)
-                missing = [number for number in missing if number not in done]
-        done |= _write_chunks(state, missing)
+            _write_chunk(state, 0)
+            if state.counts["found"]:
+                state.read_stored(numbers[1:])
+        if request.key is None or 0 in state.done:
+            _write_chunks(state, [number for number in numbers if number not in state.done])
     except UnavailableError:
         pass
-    written = _outcome(state, done)
-    if len(done) < len(state.chunks):
+    written = _outcome(state)
+    if len(state.done) < len(numbers):
         raise IncompleteWriteError(written)
     return written
 
 
-def preview(tables: Tables, request: InsertRequest) -> Preview:
+def preview(tables: Tables, request: InsertRequest) -> DryRun:
     """Read which entries are known; write nothing.
 
-    Raises
-    ------
-    KeyReusedError, KeyConflictError
-        As :func:`write` would.
-    UnavailableError
-        If DynamoDB did not answer in time.
+    Raises KeyReusedError and KeyConflictError as :func:`write` does, and UnavailableError if DynamoDB did not
+    answer in time.
     """
     state = RequestState(tables, request)
     numbers = range(len(state.chunks))
-    done = {} if request.key is None else state.read_stored(numbers)
+    if request.key is not None:
+        state.read_stored(numbers)
     records = 0
     for number in numbers:
-        if number in done:
-            continue
-        chunk = ChunkWriter(state, number)
-        chunk.read_known()
-        done[number] = chunk.progress
-        records += sum(bool(chunk.progress.to_write(piece)) for piece in chunk.progress.chunk)
-    return Preview(records, _duplicates(done.values()))
+        if number not in state.done:
+            chunk = ChunkWriter(state, number)
+            chunk.read_known()
+            state.done[number] = chunk.progress
+            records += sum(bool(chunk.progress.to_write(piece)) for piece in chunk.progress.chunk)
+    return DryRun(dry_run=True, records=records, duplicates=_duplicates(state))
 
 
 def is_under_way(tables: Tables, request: InsertRequest) -> bool:
     """Return whether the request's key is remembered for these same entries."""
+    state = RequestState(tables, request)
     try:
-        return bool(RequestState(tables, request).read_stored([0]))
+        state.read_stored([0])
     except KeyReusedError:
         return False
+    return bool(state.done)
 
 
-def _write_chunks(state: RequestState, numbers: Sequence[int]) -> dict[int, Progress]:
-    """Write chunks; those for which there was no time are left out."""
-
-    def write_chunk(number: int) -> Progress | None:
-        try:
-            progress = ChunkWriter(state, number).write()
-        except UnavailableError:
-            return None
-        # What follows a chunk that was known as a whole is often known too, and a read costs less than a
-        # transaction that is cancelled.
-        state.reads_first = not progress.written
-        return progress
-
+def _write_chunks(state: RequestState, numbers: Sequence[int]) -> None:
     if len(numbers) > 1:
         with ThreadPoolExecutor(WRITE_PARALLELISM) as pool:
-            results = list(pool.map(write_chunk, numbers))
+            list(pool.map(partial(_write_chunk, state), numbers))
     else:
-        results = [write_chunk(number) for number in numbers]
-    return {number: progress for number, progress in zip(numbers, results, strict=True) if progress}
+        for number in numbers:
+            _write_chunk(state, number)
 
 
-def _outcome(state: RequestState, done: dict[int, Progress]) -> Written:
-    key, counts = state.request.key, state.counts
-    records = [each for progress in done.values() for each in progress.record_keys]
+def _write_chunk(state: RequestState, number: int) -> None:
+    """Write a chunk, unless there is no time."""
+    try:
+        progress = ChunkWriter(state, number).write()
+    except UnavailableError:
+        return
+    state.done[number] = progress
+    # What follows a chunk that was known as a whole is often known too, and a read costs less than a
+    # transaction that is cancelled.
+    state.reads_first = not progress.written
+
+
+def _outcome(state: RequestState) -> Written:
+    key, counts, chunks = state.request.key, state.counts, state.done.values()
+    records = [
+        RecordKey(customerIdentifier=piece.customer, create_timestamp=progress.slots[piece])
+        for progress in chunks
+        for piece in progress.written
+    ]
     # No earlier request can have had this one's own id as its key. Where all entries have ids, some may be
     # known from long before, so no more is promised than for a key.
-    is_expiry_known = 0 in done or key in {None, state.request.request_id}
+    is_expiry_known = 0 in state.done or key in {None, state.request.request_id}
     return Written(
         records=sorted(records, key=lambda each: (each["customerIdentifier"], each["create_timestamp"])),
-        duplicates=_duplicates(done.values()),
-        entries=sum(progress.entries_sent for progress in done.values()),
+        duplicates=_duplicates(state),
+        entries=sum(entry.sent for progress in chunks for piece in progress.chunk for entry in piece.entries),
         chunks=len(state.chunks),
         inserted=counts["inserted"],
         replayed=key is not None and not counts["own_chunks"],
@@ -172,6 +159,6 @@ def _outcome(state: RequestState, done: dict[int, Progress]) -> Written:
     )
 
 
-def _duplicates(chunks: Iterable[Progress]) -> list[Duplicate]:
-    duplicates = [each for progress in chunks for each in progress.duplicates]
+def _duplicates(state: RequestState) -> list[Duplicate]:
+    duplicates = [each for progress in state.done.values() for each in progress.known.values()]
     return sorted(duplicates, key=lambda each: (each["customerIdentifier"], each["transaction_id"]))

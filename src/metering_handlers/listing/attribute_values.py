@@ -37,16 +37,12 @@ def as_json(attribute: AttributeValueTypeDef | None) -> Json:
     return convert(value) if convert else None
 
 
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
 _CONVERSIONS: Mapping[str, Callable[[Any], Json]] = {
-    "B": _base64,
+    "B": lambda value: base64.b64encode(value).decode(),
     "L": lambda elements: [as_json(element) for element in elements],
     "M": lambda fields: {name: as_json(member) for name, member in fields.items()},
     "SS": list,
-    "NS": lambda values: [as_number(value) for value in values],
-    "BS": lambda values: [_base64(value) for value in values],
+    "NS": lambda values: [as_json({"N": value}) for value in values],
+    "BS": lambda values: [as_json({"B": value}) for value in values],
 }
 """For each DynamoDB type, the conversion of what botocore returns for it; NULL becomes None."""

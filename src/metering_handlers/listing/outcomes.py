@@ -8,12 +8,11 @@ not set it.
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from functools import lru_cache
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic_core import to_json
+from pydantic_core import from_json
 
 from metering_handlers.contract.attributes import (
     DIMENSION,
@@ -41,14 +40,10 @@ UNPROCESSED = "Unprocessed"
 UNKNOWN = "Unknown"
 """Reason of usage that is not pending, where no readable answer names its dimension."""
 
-_SUCCESS = "Success"
 _PENDING: Verdict = (RecordStatus.PENDING, None)
 _METERED: Verdict = (RecordStatus.METERED, None)
-_UNKNOWN: Verdict = (RecordStatus.FAILED, UNKNOWN)
 _MAX_REASON_LENGTH = 128
 """Characters. Statuses and exception names are shorter; longer text, written by hand, is not a reason."""
-_SAFE_DEPTH = 100
-"""Nesting that pydantic can serialize for certain: it refuses more than 255 levels."""
 
 
 class DimensionOutcome(NamedTuple):
@@ -82,20 +77,22 @@ class Outcome(NamedTuple):
     Records may share it: it must not be modified."""
 
 
+class _Answer(NamedTuple):
+    """The response of BatchMeterUsage that the hourly job stored."""
+
+    content: Json
+    of_dimensions: Mapping[str, Verdict]
+    of_others: Verdict
+    """Verdict of dimensions that are not named: the reason is an exception's, if the job stored one."""
+
+
 def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
     """Determine the outcome of a record, any of whose attributes may be missing or of another type."""
-    stored = item.get(METERING_RESPONSE)
-    if not stored:
-        answer = _NO_ANSWER
-    elif "S" in stored:
-        answer = _parsed_answer(stored["S"])
-    else:
-        answer = _Answer(as_json(stored))
-    is_pending = item.get(METERING_PENDING) == IS_PENDING
-    named: Mapping[str, Verdict] = {} if is_pending else answer.of_dimensions
-    others = _PENDING if is_pending else answer.of_others
+    stored = item.get(METERING_RESPONSE, {})
+    content, named, others = _parsed(stored["S"]) if "S" in stored else _answer(as_json(stored))
+    if item.get(METERING_PENDING) == IS_PENDING:
+        named, others = {}, _PENDING
     dimensions = []
-    record_status = None
     for entry in item.get(DIMENSION_USAGE, {}).get("L", ()):
         fields = entry.get("M")
         if fields is None:
@@ -103,45 +100,44 @@ def outcome_of(item: Mapping[str, AttributeValueTypeDef]) -> Outcome:
         dimension = as_json(fields.get(DIMENSION))
         status, reason = named.get(dimension, others) if isinstance(dimension, str) else others
         dimensions.append(DimensionOutcome(dimension, as_json(fields.get(VALUE)), status, reason))
-        if record_status is not RecordStatus.FAILED:
-            record_status = status
     # Without dimensions, there is no evidence that the record was billed.
-    return Outcome(record_status or others[0], dimensions, answer.content)
+    statuses = {used.status for used in dimensions} or {others[0]}
+    failed = RecordStatus.FAILED
+    return Outcome(failed if failed in statuses else statuses.pop(), dimensions, content)
 
 
-class _Answer:
-    """The response of BatchMeterUsage that the hourly job stored, parsed."""
-
-    __slots__ = ("content", "of_dimensions", "of_others")
-
-    def __init__(self, content: Json) -> None:
-        self.content = content
-        self.of_dimensions: dict[str, Verdict] = {}
-        self.of_others = _UNKNOWN
-        """Verdict of dimensions that are not named: the reason is an exception's, if the job stored one."""
-        if not isinstance(content, dict):
-            return
-        results, unprocessed = content.get("Results"), content.get("UnprocessedRecords")
-        if not isinstance(results, list) and not isinstance(unprocessed, list):
-            # The SDK's version 2 names an exception in "code", version 3 in "name".
-            if reason := _reason(content.get("code")) or _reason(content.get("name")):
-                self.of_others = (RecordStatus.FAILED, reason)
-            return
-        # A dimension can be there more than once, with its allocations. Success wins: whoever sends failed
-        # usage again sends all of it, and what was billed must not be billed again.
-        for record in unprocessed if isinstance(unprocessed, list) else ():
-            if dimension := _dimension_of(record):
-                self.of_dimensions[dimension] = (RecordStatus.FAILED, UNPROCESSED)
-        for result in results if isinstance(results, list) else ():
-            if not isinstance(result, dict):
-                continue
-            dimension, status = _dimension_of(result.get("UsageRecord")), _reason(result.get("Status"))
-            if not dimension or not status or self.of_dimensions.get(dimension) == _METERED:
-                continue
-            self.of_dimensions[dimension] = _METERED if status == _SUCCESS else (RecordStatus.FAILED, status)
+# The job stores the same text with all of a customer's records of an hour.
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> _Answer:
+    content: Json = text
+    with suppress(ValueError):
+        content = from_json(text, allow_inf_nan=False)
+        if isinstance(content, str):
+            # The job stores an exception as JSON text within JSON text.
+            content = from_json(content, allow_inf_nan=False)
+    return _answer(content)
 
 
-_NO_ANSWER = _Answer(None)
+def _answer(content: Json) -> _Answer:
+    members = content if isinstance(content, dict) else {}
+    results, unprocessed = members.get("Results"), members.get("UnprocessedRecords")
+    if not isinstance(results, list) and not isinstance(unprocessed, list):
+        # The SDK's version 2 names an exception in "code", version 3 in "name".
+        reason = _reason(members.get("code")) or _reason(members.get("name")) or UNKNOWN
+        return _Answer(content, {}, (RecordStatus.FAILED, reason))
+    verdicts: dict[str, Verdict] = {}
+    # A dimension can be there more than once, with its allocations. Success wins: whoever sends failed
+    # usage again sends all of it, and what was billed must not be billed again.
+    for record in unprocessed if isinstance(unprocessed, list) else ():
+        if dimension := _dimension_of(record):
+            verdicts[dimension] = (RecordStatus.FAILED, UNPROCESSED)
+    for result in results if isinstance(results, list) else ():
+        if not isinstance(result, dict):
+            continue
+        dimension, status = _dimension_of(result.get("UsageRecord")), _reason(result.get("Status"))
+        if dimension and status and verdicts.get(dimension) != _METERED:
+            verdicts[dimension] = _METERED if status == "Success" else (RecordStatus.FAILED, status)
+    return _Answer(content, verdicts, (RecordStatus.FAILED, UNKNOWN))
 
 
 def _dimension_of(usage_record: Json) -> str | None:
@@ -151,37 +147,3 @@ def _dimension_of(usage_record: Json) -> str | None:
 
 def _reason(text: Json) -> str | None:
     return text if isinstance(text, str) and 0 < len(text) <= _MAX_REASON_LENGTH else None
-
-
-# The job stores the same text with all of a customer's records of an hour.
-@lru_cache(maxsize=16)
-def _parsed_answer(text: str) -> _Answer:
-    content = _parsed(text)
-    # The job stores an exception as JSON text within JSON text.
-    return _Answer(_parsed(content) if isinstance(content, str) and content is not text else content)
-
-
-def _parsed(text: str) -> Json:
-    """Parse JSON; return text unchanged that is not JSON, or that a response could not contain as JSON."""
-    try:
-        parsed: Json = json.loads(text, parse_float=_finite, parse_constant=_refuse_constant)
-        # What Python parses and pydantic refuses: deep nesting, and an escaped lone surrogate, which UTF-8
-        # cannot encode (RFC 8259, section 8.2).
-        if "\\u" in text or text.count("[") + text.count("{") > _SAFE_DEPTH:
-            to_json([parsed])
-    except (ValueError, RecursionError):
-        return text
-    return parsed
-
-
-def _finite(text: str) -> float:
-    """Refuse a number outside the range of doubles: JSON has no Infinity (RFC 8259, section 6)."""
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError(text)
-    return number
-
-
-def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which JSON does not have (RFC 8259, section 6)."""
-    raise ValueError(name)

@@ -9,14 +9,14 @@ from pydantic_core import to_json
 from metering_handlers.contract.attributes import CREATE_TIMESTAMP, CUSTOMER_IDENTIFIER, REQUEST_ID
 from metering_handlers.listing.answer_size import MAX_ANSWER_BYTES, sent_bytes
 from metering_handlers.listing.attribute_values import as_number
-from metering_handlers.listing.outcomes import Outcome, outcome_of
+from metering_handlers.listing.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from metering_handlers.contract.answers import MeteringRecord, UsageOutcome
     from metering_handlers.contract.queries import RecordStatus
-    from metering_handlers.listing.outcomes import DimensionOutcome
+    from metering_handlers.listing.outcomes import DimensionOutcome, Outcome
     from metering_handlers.listing.query import Batch, Item
 
 
@@ -58,20 +58,7 @@ def page_of(batches: Iterable[Batch], *, status: RecordStatus | None, limit: int
 
 
 def _rendered(item: Item, outcome: Outcome) -> tuple[bytes, int]:
-    """Render a record, and return its size in the response too.
-
-    One that was inserted by hand and is too large for any response is rendered with key and status only.
-    """
-    text = to_json(_record(item, outcome))
-    size_bytes = sent_bytes(text)
-    if size_bytes > MAX_ANSWER_BYTES:
-        key = {name: item[name] for name in (CUSTOMER_IDENTIFIER, CREATE_TIMESTAMP)}
-        text = to_json(_record(key, Outcome(outcome.status, (), None)))
-        size_bytes = sent_bytes(text)
-    return text, size_bytes
-
-
-def _record(item: Item, outcome: Outcome) -> MeteringRecord:
+    """Render a record, and return its size in the response too."""
     record: MeteringRecord = {
         "customerIdentifier": item[CUSTOMER_IDENTIFIER]["S"],
         "create_timestamp": as_number(item[CREATE_TIMESTAMP]["N"]),
@@ -79,10 +66,18 @@ def _record(item: Item, outcome: Outcome) -> MeteringRecord:
         "status": str(outcome.status),
         "metering_response": outcome.metering_response,
     }
-    request_id = item.get(REQUEST_ID, {}).get("S")
-    if request_id is not None:
+    if (request_id := item.get(REQUEST_ID, {}).get("S")) is not None:
         record["request_id"] = request_id
-    return record
+    # JSON has no infinite numbers, but may hold one beyond what a double can (RFC 8259, section 6).
+    text = to_json(record, inf_nan_mode="null")
+    size_bytes = sent_bytes(text)
+    if size_bytes > MAX_ANSWER_BYTES:
+        # Inserted by hand, and too large for any response.
+        record["dimension_usage"] = []
+        record["metering_response"] = None
+        text = to_json(record)
+        size_bytes = sent_bytes(text)
+    return text, size_bytes
 
 
 def _usage(outcome: DimensionOutcome) -> UsageOutcome:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from metering_handlers.contract.attributes import (
     CREATE_TIMESTAMP,
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 _LARGEST = f"9.{'9' * 37}E+125"
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """One response of DynamoDB to a query."""
 
     items: Sequence[Item]
@@ -59,41 +57,39 @@ class MeteringTable:
     ) -> Iterator[Batch]:
         """Read a customer's records, strongly consistent, with one call to DynamoDB for each batch.
 
+        ``oldest`` and ``newest`` are in ms, and included; the first batch starts after the sort key
+        ``after``. A filter can tell pending records from others, not metered from failed ones
+        (:mod:`metering_handlers.listing.outcomes`): ``status`` excludes most records with another one, not
+        all. ``limit`` is of a batch, and ignored with ``status``: DynamoDB would count what is excluded.
+
         The batches end early, so that more items follow the last, if there is no time for another call or
-        DynamoDB stops answering.
-
-        Parameters
-        ----------
-        oldest, newest : int | None
-            Only records with a ``create_timestamp`` in this range, in ms, both ends included.
-        status : RecordStatus | None
-            Excludes most records with another status, not all: a filter can tell pending records from others,
-            not metered from failed ones (see :mod:`metering_handlers.listing.outcomes`).
-        limit : int | None
-            Maximum number of records in a batch; ignored with ``status``, as DynamoDB would count what
-            the filter excludes.
-        after : str | None
-            Sort key after which to start.
-        remaining_ms : Callable[[], int]
-            Returns the function's remaining time.
-
-        Raises
-        ------
-        UnavailableError
-            If DynamoDB did not answer the first call in time.
-        botocore.exceptions.ClientError
-            If DynamoDB refused for a reason that a retry does not change.
+        DynamoDB stops answering. Raises UnavailableError if DynamoDB did not answer the first call in time,
+        and botocore's ClientError if it refused for a reason that a retry does not change.
         """
-        request = self._request(customer_identifier, oldest, newest, order, status)
-        if limit is not None and status is None:
+        values: dict[str, AttributeValueTypeDef] = {
+            ":customer": {"S": customer_identifier},
+            ":oldest": {"N": f"-{_LARGEST}" if oldest is None else str(oldest)},
+            ":newest": {"N": _LARGEST if newest is None else str(newest)},
+        }
+        keys = f"{CUSTOMER_IDENTIFIER} = :customer AND {CREATE_TIMESTAMP} BETWEEN :oldest AND :newest"
+        request: QueryInputTypeDef = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "ScanIndexForward": order is SortOrder.ASCENDING,
+            "KeyConditionExpression": keys,
+            "ExpressionAttributeValues": values,
+        }
+        if status is not None:
+            values[":pending"] = IS_PENDING
+            pending = f"{METERING_PENDING} = :pending"
+            request["FilterExpression"] = pending if status is RecordStatus.PENDING else f"NOT {pending}"
+        elif limit is not None:
             request["Limit"] = limit
         is_first = True
         while is_first or (after is not None and spare_ms(remaining_ms) >= 0):
             if after is not None:
-                request["ExclusiveStartKey"] = {
-                    CUSTOMER_IDENTIFIER: {"S": customer_identifier},
-                    CREATE_TIMESTAMP: {"N": after},
-                }
+                key: Item = {CUSTOMER_IDENTIFIER: values[":customer"], CREATE_TIMESTAMP: {"N": after}}
+                request["ExclusiveStartKey"] = key
             try:
                 answer = repeat_read(partial(self._client.query, **request), remaining_ms)
             except UnavailableError:
@@ -104,32 +100,3 @@ class MeteringTable:
             last_key = answer.get("LastEvaluatedKey")
             after = last_key[CREATE_TIMESTAMP]["N"] if last_key else None
             yield Batch(answer["Items"], after)
-
-    def _request(
-        self,
-        customer_identifier: str,
-        oldest: int | None,
-        newest: int | None,
-        order: SortOrder,
-        status: RecordStatus | None,
-    ) -> QueryInputTypeDef:
-        names = {"#customer": CUSTOMER_IDENTIFIER, "#created": CREATE_TIMESTAMP}
-        values: dict[str, AttributeValueTypeDef] = {
-            ":customer": {"S": customer_identifier},
-            ":oldest": {"N": f"-{_LARGEST}" if oldest is None else str(oldest)},
-            ":newest": {"N": _LARGEST if newest is None else str(newest)},
-        }
-        request: QueryInputTypeDef = {
-            "TableName": self._name,
-            "ConsistentRead": True,
-            "ScanIndexForward": order is SortOrder.ASCENDING,
-            "KeyConditionExpression": "#customer = :customer AND #created BETWEEN :oldest AND :newest",
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-        }
-        if status is not None:
-            names["#pending"] = METERING_PENDING
-            values[":pending"] = IS_PENDING
-            pending = "#pending = :pending"
-            request["FilterExpression"] = pending if status is RecordStatus.PENDING else f"NOT {pending}"
-        return request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
@@ -14,7 +15,6 @@ from metering_handlers.listing.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Set as AbstractSet
 
     from metering_handlers.listing.outcomes import Outcome
     from metering_handlers.listing.query import Batch
@@ -29,7 +29,9 @@ class TotalsByDimension:
     def __init__(self) -> None:
         self.records = 0
         """Records added."""
-        self.by_dimension: dict[str | None, dict[RecordStatus, Total]] = {}
+        self.by_dimension: dict[str | None, dict[RecordStatus, Total]] = defaultdict(
+            lambda: {status: Total() for status in RecordStatus}
+        )
         """Usage whose dimension is not a string, inserted by hand, is under None."""
 
     def add(self, outcome: Outcome) -> None:
@@ -37,22 +39,14 @@ class TotalsByDimension:
         self.records += 1
         counted = set()
         for used in outcome.dimensions:
-            name = used.name
-            totals = self.by_dimension.get(name)
-            if totals is None:
-                totals = self.by_dimension[name] = {status: Total() for status in RecordStatus}
-            total = totals[used.status]
-            # A record inserted by hand may hold a dimension more than once.
-            if (name, used.status) not in counted:
-                counted.add((name, used.status))
+            total = self.by_dimension[used.name][used.status]
+            # A record inserted by hand may hold a dimension more than once, with one status.
+            if used.name not in counted:
+                counted.add(used.name)
                 total.records += 1
             # Not isinstance: a bool is an int too.
             if type(used.value) is int:
                 total.quantity += used.value
-
-    def new_dimensions(self, outcome: Outcome) -> AbstractSet[str | None]:
-        """Return the dimensions of a record that no record added before has."""
-        return {used.name for used in outcome.dimensions} - self.by_dimension.keys()
 
     def rows(self) -> list[DimensionTotals]:
         """Return one row for each dimension, sorted by name, with the one of None last."""
@@ -80,7 +74,7 @@ def totals_of(batches: Iterable[Batch]) -> tuple[TotalsByDimension, str | None]:
     for batch in batches:
         for item in batch.items:
             outcome = outcome_of(item)
-            for name in totals.new_dimensions(outcome):
+            for name in {used.name for used in outcome.dimensions} - totals.by_dimension.keys():
                 size_bytes += sent_bytes(to_json(name)) + _MAX_TOTAL_BYTES
             if totals.records and size_bytes > MAX_ANSWER_BYTES:
                 return totals, last

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-
-from tests.environment import create_tables
-
-# isort: split
 from collections.abc import Callable, Iterator
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from moto import mock_aws
+from moto.dynamodb.models.table import Table
 from mypy_boto3_dynamodb import DynamoDBClient
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from metering_handlers.http.resolver import metrics
 from metering_handlers.inserting import writer
-from tests.unit.faults.engine import SUBSCRIBERS_TABLE_NAME, running_engine
+from tests.environment import create_table, create_tables
+from tests.unit.faults.engine import SUBSCRIBERS_TABLE_NAME, snapshot
 from tests.unit.faults.faults import Fault
 from tests.unit.faults.run import Run
 from tests.unit.faults.schedules import Schedule
@@ -39,41 +37,33 @@ settings.register_profile(
 settings.register_profile("few-faults", settings.get_profile("faults"), max_examples=250, derandomize=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patched() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Table, "__deepcopy__", snapshot, raising=False)
+        yield patched
+
+
 @pytest.fixture(scope="module")
-def run_schedule(pytestconfig: pytest.Config) -> Iterator[Callable[[Schedule], Run]]:
+def run_schedule(
+    patched: pytest.MonkeyPatch, pytestconfig: pytest.Config, dynamodb_client: DynamoDBClient
+) -> Iterator[Callable[[Schedule], Run]]:
     """Run a schedule on emptied tables, with two small chunks in parallel."""
-    with running_engine() as engine, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(writer, "WRITE_PARALLELISM", 2)
-        # Thousands of log lines would hide a failing schedule.
-        patched.setattr(metrics, "flush_metrics", metrics.clear_metrics)
-        logging.disable(logging.INFO)
-        client = boto3.client("dynamodb")
-        create_tables(client)
-        client.create_table(
-            TableName=SUBSCRIBERS_TABLE_NAME,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "customerIdentifier", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "customerIdentifier", "KeyType": "HASH"}],
-        )
+    patched.setattr(writer, "WRITE_PARALLELISM", 2)
+    # Thousands of log lines would hide a failing schedule.
+    patched.setattr(metrics, "flush_metrics", metrics.clear_metrics)
+    logging.disable(logging.INFO)
 
-        def run_schedule(schedule: Schedule) -> Run:
-            run = Run(engine, client, pytestconfig.stash[_TALLY])
-            run.run(schedule)
-            return run
+    def run_schedule(schedule: Schedule) -> Run:
+        run = Run(dynamodb_client, pytestconfig.stash[_TALLY], schedule)
+        run.run()
+        return run
 
+    with mock_aws():
+        create_tables(dynamodb_client)
+        create_table(dynamodb_client, SUBSCRIBERS_TABLE_NAME, "customerIdentifier")
         yield run_schedule
-        logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """Create the tables, for functions without injected faults."""
-    # moto is not thread-safe.
-    monkeypatch.setattr(writer, "WRITE_PARALLELISM", 1)
-    with running_engine():
-        client = boto3.client("dynamodb")
-        create_tables(client)
-        yield client
+    logging.disable(logging.NOTSET)
 
 
 def pytest_configure(config: pytest.Config) -> None:

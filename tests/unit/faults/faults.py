@@ -1,21 +1,28 @@
-"""What may happen to a request to DynamoDB."""
+"""What may happen to a request to DynamoDB, and how it comes about."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections.abc import Sequence
 from enum import Enum
-from typing import TypeVar
 
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import (
+    BotoCoreError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 
-from tests.unit.faults.engine import is_read
-
-T = TypeVar("T")
+from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
 
 
-class Fault(Enum):
+class Named(Enum):
+    """Has a repr that can be copied into a schedule."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+
+class Fault(Named):
     """What happens to one request to DynamoDB; the value names it in the counts."""
 
     NONE = "none"
@@ -40,10 +47,10 @@ class Fault(Enum):
     KILLED_AFTER = "process killed after the commit"
     KILLED_LATE = "process killed, request arrived later"
 
-    def __repr__(self) -> str:
-        return f"Fault.{self.name}"
 
-
+DEADLY = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.KILLED_LATE)
+CANCELLATIONS = {Fault.TRANSACTION_THROTTLED: "ThrottlingError", Fault.CONFLICT: "TransactionConflict"}
+OF_TRANSACTIONS = (*CANCELLATIONS, Fault.IN_PROGRESS, Fault.SOME_REASONS)
 REFUSALS = {
     Fault.THROTTLED: (400, "ThrottlingException"),
     Fault.THROUGHPUT_EXCEEDED: (400, "ProvisionedThroughputExceededException"),
@@ -51,32 +58,21 @@ REFUSALS = {
     Fault.SERVER_ERROR: (500, "InternalServerError"),
     Fault.IN_PROGRESS: (400, "TransactionInProgressException"),
 }
-CANCELLATIONS = {Fault.TRANSACTION_THROTTLED: "ThrottlingError", Fault.CONFLICT: "TransactionConflict"}
-
-
-class ProcessKilled(BaseException):
-    """The function's process was killed."""
-
-
-def possible(fault: Fault, request: AWSPreparedRequest) -> Fault:
-    """Return the fault, or none if it does not happen to such a request."""
-    for_writes = {*CANCELLATIONS, Fault.IN_PROGRESS, Fault.SOME_REASONS}
-    for_reads = {Fault.UNPROCESSED_KEYS}
-    return Fault.NONE if fault in (for_writes if is_read(request) else for_reads) else fault
-
-
-def named_in_part(answer: AWSResponse) -> str | None:
-    """Leave out a part of the failed conditions of a cancellation; return None if there are not several."""
-    error = json.loads(answer.content)
-    reasons = error.get("CancellationReasons", [])
-    failed = [index for index, reason in enumerate(reasons) if reason["Code"] == "ConditionalCheckFailed"]
-    if len(failed) < 2:
-        return None
-    for index in part_of(failed, at_least=1):
-        reasons[index] = {"Code": "None"}
-    return json.dumps(error)
-
-
-def part_of(items: Sequence[T], *, at_least: int) -> list[T]:
-    """Choose some, but not all; Hypothesis seeds the choice."""
-    return random.sample(items, random.randrange(at_least, len(items)))  # noqa: S311
+ERRORS = {**REFUSALS, Fault.ANSWER_500: (500, "InternalServerError"), Fault.ANSWER_503: (503, "")}
+"""Status and code that take the place of DynamoDB's answer."""
+EXCEPTIONS: dict[Fault, type[BotoCoreError]] = {
+    Fault.REQUEST_LOST: ConnectTimeoutError,
+    Fault.CONNECTION_REFUSED: EndpointConnectionError,
+    Fault.ANSWER_LOST: ReadTimeoutError,
+    Fault.CONNECTION_CLOSED: ConnectionClosedError,
+    Fault.LATE: ReadTimeoutError,
+}
+ARRIVE_LATER = (Fault.LATE, Fault.KILLED_LATE)
+NEVER_ARRIVE = (Fault.REQUEST_LOST, Fault.CONNECTION_REFUSED, Fault.KILLED_BEFORE, *REFUSALS)
+TAKES_MS = {
+    Fault.REQUEST_LOST: CONNECT_TIMEOUT_MS,
+    Fault.ANSWER_LOST: READ_TIMEOUT_MS,
+    Fault.LATE: READ_TIMEOUT_MS,
+    Fault.SLOW: 2_500,
+}
+"""All others take a round trip of 5 ms."""

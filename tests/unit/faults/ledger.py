@@ -1,32 +1,35 @@
-"""What was committed: each transaction is checked against the rules, and kept for comparison."""
+"""What was sent and committed: each transaction is checked against the rules, and kept for comparison."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from metering_handlers.contract.limits import MAX_TIMESTAMP
-from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
+from tests.environment import METERING_TABLE_NAME
 from tests.unit.faults.engine import Put
-from tests.unit.faults.schedules import GRACE_S, Deployment, Unit
+from tests.unit.faults.schedules import GRACE_S, Call, Deployment, Release, Unit
 
 RecordKey = tuple[str, int]
 Group = tuple[str, str]
 """Customer and transaction id."""
+Quantities = Counter[tuple[str, str]]
+"""By customer and dimension."""
 
 SUM = "sum"
 """A dimension of every unit, which is therefore added up; that of its own tells units apart."""
-_DAY_S = 86_400
 _MAX_AHEAD_MS = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sent:
     """A request as it was sent."""
 
+    call: Call
+    flawed: bool
     key: str | None
     """The idempotency key: the header, or else the extended request id; None if it has no rows."""
     units: Counter[int]
@@ -34,47 +37,59 @@ class Sent:
     request_id: str
     time_ms: int
     deployment: Deployment
+    uses_before: int
+    """How many uses of the key were over, or under way, when it was sent."""
+
+    @property
+    def has_header(self) -> bool:
+        return self.key not in (None, self.request_id)
+
+    def new_use(self, expires_at: int = 0) -> Use:
+        """Begin a use of its key."""
+        return Use(self.units, self.deployment.release, self.time_ms, expires_at)
 
 
 @dataclass(eq=False)
 class Use:
-    """One use of a key: all chunks that were written under it until it expired."""
+    """One use of a key: all chunks that were written under it until it expired; or a request without rows."""
 
     units: Counter[int]
+    release: Release
     earliest_ms: int
     """Of the times of the requests that wrote chunks: by its own, each judges which ids are known."""
-    expires_at: int
-    deployment: Deployment
+    expires_at: int = 0
     stored: Counter[int] = field(default_factory=Counter)
     """Units without id."""
-    chunks: set[int] = field(default_factory=set)
+    chunks: set[str] = field(default_factory=set)
     records: list[RecordKey] = field(default_factory=list)
-    answer: Mapping[str, Any] | None = None
-    """What acknowledged it, with the records' keys."""
-
-    @property
-    def resume_until(self) -> int:
-        return self.expires_at - GRACE_S
-
-    def is_of_release(self, deployment: Deployment) -> bool:
-        return self.deployment.release is deployment.release
+    duplicates: Sequence[Mapping[str, Any]] | None = None
+    """Those that were told when it was acknowledged."""
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """An id that is known: the unit that was stored, and where."""
+class Known(NamedTuple):
+    """An id that is known: the unit that was stored, where, and by which use."""
 
     unit: int
     record: RecordKey
     expires_at: int
-    by: Use | str
-    """What stored it: a use of a key, or a request without rows, by its id."""
+    by: Use
 
 
 def _row_id(customer: str, transaction_id: str) -> str:
     """Return the id of an entry's row, as it is written down: no release may change it."""
-    parts = [(len(text).to_bytes(4), text.encode()) for text in (customer, transaction_id)]
-    return hashlib.sha256(b"".join(part for pair in parts for part in pair)).hexdigest()
+    parts = [len(text).to_bytes(4) + text.encode() for text in (customer, transaction_id)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def key_of(item: Mapping[str, Any]) -> RecordKey:
+    """Return the key of a record, or the one that an entry's row holds."""
+    return item["customerIdentifier"]["S"], int(item["create_timestamp"]["N"])
+
+
+def quantities_of(record: Mapping[str, Any]) -> Counter[str]:
+    """Return a record's usage by dimension."""
+    used = [each["M"] for each in record["dimension_usage"]["L"]]
+    return Counter({each["dimension"]["S"]: int(each["value"]["N"]) for each in used})
 
 
 class Ledger:
@@ -84,11 +99,12 @@ class Ledger:
         self._units = units
         self._tally = tally
         self._groups = {_row_id(*group): group for group in filter(None, map(self.group, range(len(units))))}
+        self._without_rows: dict[str, Use] = {}
+        """By the id of the request."""
         self.items: dict[RecordKey, Mapping[str, int]] = {}
-        self.uses: dict[str, list[Use]] = {}
-        self.known: dict[Group, list[Known]] = {}
-        self.by_request: dict[str, list[RecordKey]] = {}
-        """Records by the id of the request that wrote them."""
+        self.uses: defaultdict[str, list[Use]] = defaultdict(list)
+        """By their key."""
+        self.known: defaultdict[Group | None, list[Known]] = defaultdict(list)
 
     def customer(self, unit: int) -> str:
         return f"c{self._units[unit].customer}"
@@ -97,135 +113,127 @@ class Ledger:
         number = self._units[unit].transaction_id
         return None if number is None else (self.customer(unit), f"t{number}")
 
-    def is_refused(self, sent: Sent) -> bool:
-        """Return whether what is deployed does not accept a request, unless it is half written."""
-        customers = {self._units[unit].customer for unit in sent.units}
-        return sent.deployment.lacks in sent.units or sent.deployment.lacks_customer in customers
-
-    def uses_at(self, key: str, time_ms: int) -> list[Use]:
-        """Return the uses of a key that have not expired."""
-        return [use for use in self.uses.get(key, ()) if use.expires_at >= time_ms // 1000]
-
-    def known_at(self, unit: int, time_ms: int) -> list[Known]:
-        """Return what is remembered of a unit's id."""
-        group = self.group(unit)
-        assert group
-        return [known for known in self.known.get(group, ()) if known.expires_at >= time_ms // 1000]
-
-    def is_stored(self, unit: int, times: int, use: Use | None, time_ms: int) -> bool:
-        """Return whether a unit of a request, or of a use of its key, is in the table that many times."""
-        if self.group(unit):
-            # What was known when a chunk was written may have expired before a later one, or a replay.
-            return bool(self.known_at(unit, use.earliest_ms if use else time_ms))
-        return use is not None and use.stored[unit] == times
+    def quantities(self, times: Mapping[int, int]) -> Quantities:
+        """Return what so many times each unit is."""
+        sums = Quantities()
+        for unit, count in times.items():
+            customer = self.customer(unit)
+            sums.update({(customer, f"d{unit}"): count, (customer, SUM): (unit + 1) * count})
+        return sums
 
     @property
     def times(self) -> Counter[int]:
         """How often each unit is in the table."""
         times = Counter(known.unit for group in self.known.values() for known in group)
-        for uses in self.uses.values():
-            for use in uses:
-                times.update(use.stored)
+        for use in (use for uses in self.uses.values() for use in uses):
+            times.update(use.stored)
         return times
+
+    def is_refused(self, sent: Sent) -> bool:
+        """Return whether what is deployed does not accept a request, unless it is half written."""
+        customers = {self._units[unit].customer for unit in sent.units}
+        return sent.deployment.lacks in sent.units or sent.deployment.lacks_customer in customers
+
+    def uses_at(self, key: str | None, time_ms: int) -> list[Use]:
+        """Return the uses of a key that have not expired."""
+        return [use for use in self.uses[key] if use.expires_at >= time_ms // 1000] if key else []
+
+    def uses_of(self, sent: Sent) -> list[Use]:
+        """Return the uses of its key that a request may belong to; without rows it is one by itself."""
+        if sent.key is None:
+            return [self._without_rows.setdefault(sent.request_id, sent.new_use())]
+        # Of the uses that there were, only the last has its first row.
+        possible = self.uses[sent.key][max(0, sent.uses_before - 1) :]
+        live = self.uses_at(sent.key, sent.time_ms)
+        return [use for use in possible if use in live and use.units == sent.units]
+
+    def known_at(self, unit: int, time_ms: int) -> list[Known]:
+        """Return what is remembered of a unit's id."""
+        return [known for known in self.known[self.group(unit)] if known.expires_at >= time_ms // 1000]
+
+    def stored(self, use: Use) -> int:
+        """Return how many entries of a use are in the table."""
+        # What was known when a chunk was written may have expired before a later one, or a replay.
+        return sum(
+            count
+            for unit, count in use.units.items()
+            if (self.known_at(unit, use.earliest_ms) if self.group(unit) else use.stored[unit] == count)
+        )
 
     def commit(self, sent: Sent, puts: Sequence[Put]) -> None:
         """Take down a transaction, if it breaks no rule."""
-        records: dict[RecordKey, dict[str, int]] = {}
-        rows: list[Mapping[str, Any]] = []
-        for put in puts:
-            item = put["Item"]
-            if put["TableName"] == IDEMPOTENCY_TABLE_NAME:
-                rows.append(item)
-                continue
-            assert put["TableName"] == METERING_TABLE_NAME
-            key = item["customerIdentifier"]["S"], int(item["create_timestamp"]["N"])
-            records[key] = {
-                used["M"]["dimension"]["S"]: int(used["M"]["value"]["N"])
-                for used in item["dimension_usage"]["L"]
-            }
-        by = self._used(sent, [row for row in rows if "#" in row["id"]["S"]])
-        ids = self._learn(sent, by, records, [row for row in rows if "#" not in row["id"]["S"]])
-        for key, quantities in records.items():
-            self._add(sent, by, key, quantities, ids)
+        assert len(puts) <= sent.deployment.release.value[0], "a transaction too large"
+        items = [put["Item"] for put in puts if put["TableName"] == METERING_TABLE_NAME]
+        rows = [put["Item"] for put in puts if put["TableName"] != METERING_TABLE_NAME]
+        use = self._use(sent, [row for row in rows if "#" in row["id"]["S"]])
+        entries: defaultdict[RecordKey, Counter[int]] = defaultdict(Counter)
+        for row in rows:
+            if "#" not in row["id"]["S"]:
+                known = self._learn(sent, use, row)
+                entries[known.record][known.unit] += 1
+        for item in items:
+            self._add(sent, use, item, entries.pop(key_of(item), Counter()))
+        assert not entries, "an entry's row without its record"
 
-    def _used(self, sent: Sent, rows: Sequence[Mapping[str, Any]]) -> Use | str:
-        """Note the row of the request; return what the transaction belongs to."""
+    def _use(self, sent: Sent, rows: Sequence[Mapping[str, Any]]) -> Use:
+        """Note the row of the request; return the use that the transaction belongs to."""
         if sent.key is None:
             assert not rows, "a row of a request without a key"
             assert not self.is_refused(sent), "what is deployed does not accept it"
-            return sent.request_id
+            return self.uses_of(sent)[0]
         (row,) = rows
         key, _, number = row["id"]["S"].rpartition("#")
         expires_at = int(row["expires_at"]["N"])
         assert key == sent.key
-        uses = self.uses.setdefault(key, [])
+        uses = self.uses[key]
         if number == "0":
-            assert not self.uses_at(key, sent.time_ms), "a key that is remembered was taken"
+            assert not self.uses_at(key, sent.time_ms), "doubled: a key that is remembered was taken"
             assert not self.is_refused(sent), "what is deployed does not accept it"
-            hours = sent.deployment.idempotency_hours
-            assert expires_at == sent.time_ms // 1000 + hours * 3600 + GRACE_S
+            assert expires_at == sent.time_ms // 1000 + sent.deployment.idempotency_hours * 3600 + GRACE_S
             self._tally["keys used again after their expiry"] += bool(uses)
-            uses.append(Use(sent.units, sent.time_ms, expires_at, sent.deployment))
+            uses.append(sent.new_use(expires_at))
         (use,) = [use for use in uses if use.expires_at == expires_at]
         assert use.units == sent.units, "two payloads under one key"
-        assert use.is_of_release(sent.deployment), "two releases under one key"
-        assert int(number) not in use.chunks, "a chunk was written twice"
-        use.chunks.add(int(number))
+        assert use.release is sent.deployment.release, "two releases under one key"
+        assert number not in use.chunks, "doubled: a chunk was written twice"
+        use.chunks.add(number)
         use.earliest_ms = min(use.earliest_ms, sent.time_ms)
         return use
 
-    def _learn(
-        self, sent: Sent, by: Use | str, records: Collection[RecordKey], rows: Iterable[Mapping[str, Any]]
-    ) -> set[tuple[RecordKey, int]]:
-        """Note the rows of entries; return which units are known to be in which record."""
-        learned: set[tuple[RecordKey, int]] = set()
-        for row in rows:
-            group = self._groups[row["id"]["S"]]
-            record = row["customerIdentifier"]["S"], int(row["create_timestamp"]["N"])
-            assert record[0] == group[0]
-            assert record in records, "an entry's row without its record"
-            (unit,) = [unit for unit in sent.units if self.group(unit) == group]
-            if self.known_at(unit, sent.time_ms):
-                self._tally["doubled"] += 1
-                raise AssertionError(f"the id {group} is remembered, and was written again")
-            expires_at = int(row["expires_at"]["N"])
-            assert expires_at == sent.time_ms // 1000 + sent.deployment.transaction_id_days * _DAY_S + GRACE_S
-            generations = self.known.setdefault(group, [])
-            self._tally["ids used again after their expiry"] += bool(generations)
-            self._tally["entries with an id written"] += 1
-            generations.append(Known(unit, record, expires_at, by))
-            learned.add((record, unit))
-        return learned
+    def _learn(self, sent: Sent, use: Use, row: Mapping[str, Any]) -> Known:
+        """Note the row of an entry."""
+        group = self._groups[row["id"]["S"]]
+        (unit,) = [unit for unit in sent.units if self.group(unit) == group]
+        assert not self.known_at(unit, sent.time_ms), f"doubled: {group} is remembered, and written again"
+        known = Known(unit, key_of(row), int(row["expires_at"]["N"]), use)
+        days = sent.deployment.transaction_id_days
+        assert known.expires_at == sent.time_ms // 1000 + days * 86_400 + GRACE_S
+        self._tally["ids used again after their expiry"] += bool(self.known[group])
+        self._tally["entries with an id written"] += 1
+        self.known[group].append(known)
+        return known
 
-    def _add(
-        self,
-        sent: Sent,
-        by: Use | str,
-        key: RecordKey,
-        quantities: Mapping[str, int],
-        with_id: set[tuple[RecordKey, int]],
-    ) -> None:
+    def _add(self, sent: Sent, use: Use, item: Mapping[str, Any], entries: Counter[int]) -> None:
+        """Note a record: it has what its entries' rows say, and maybe all of its customer's without id."""
+        key, quantities = key_of(item), quantities_of(item)
         customer, timestamp = key
-        assert key not in self.items, "a record was overwritten"
+        assert key not in self.items, "lost: a record was overwritten"
         ahead_ms = timestamp - sent.time_ms
         assert 0 <= ahead_ms <= _MAX_AHEAD_MS, f"{ahead_ms} ms ahead of the request"
         assert timestamp <= MAX_TIMESTAMP
         self._tally["records stamped 1 s or more after their request"] += ahead_ms >= 1_000
-        times = {int(name[1:]): quantity for name, quantity in quantities.items() if name != SUM}
-        assert times, "an empty record"
-        assert quantities[SUM] == sum((unit + 1) * count for unit, count in times.items())
-        for unit, count in times.items():
-            assert self.customer(unit) == customer
-            if self.group(unit):
-                assert count == 1
-                assert (key, unit) in with_id, "usage with an id, without the row of its entry"
-                continue
-            assert isinstance(by, Use)
-            by.stored[unit] += count
-            self._tally["doubled"] += by.stored[unit] > by.units[unit]
-            assert by.stored[unit] == by.units[unit], "usage without id, in part or twice"
-        assert {unit for record, unit in with_id if record == key} <= set(times), "a row without its usage"
+        without_id = Counter(
+            {
+                unit: count
+                for unit, count in sent.units.items()
+                if self.customer(unit) == customer and not self.group(unit)
+            }
+        )
+        if any(f"d{unit}" in quantities for unit in without_id):
+            use.stored += without_id
+            assert use.stored <= use.units, "doubled: usage without id"
+            entries += without_id
+        assert entries, "an empty record"
+        assert {(customer, name): n for name, n in quantities.items()} == self.quantities(entries)
         self.items[key] = quantities
-        self.by_request.setdefault(sent.request_id, []).append(key)
-        if isinstance(by, Use):
-            by.records.append(key)
+        use.records.append(key)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from enum import Enum
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.unit.faults.faults import Fault
+from tests.unit.faults.faults import Fault, Named
 from tests.unit.lambda_calls import FUNCTION_TIME_MS
 from tools.local_cloud.hourly_job import MeteringError
 
@@ -77,7 +76,7 @@ class Call(_Plain):
     time_ms: int = FUNCTION_TIMES_MS[0]
 
 
-class Failure(Enum):
+class Failure(Named):
     """How BatchMeterUsage fails: for the dimension d0 alone, or as a whole, as two releases store it."""
 
     NONE = ()
@@ -85,14 +84,6 @@ class Failure(Enum):
     UNPROCESSED = (("d0", "Unprocessed"),)
     EXCEPTION_2025 = MeteringError({"message": "…", "code": "InvalidUsageDimensionException"})
     EXCEPTION_2026 = MeteringError({"$fault": "client", "name": "InvalidUsageDimensionException"})
-
-    @property
-    def outcome(self) -> dict[str, str] | MeteringError:
-        """What the marketplace answers the customer's calls."""
-        return self.value if isinstance(self.value, MeteringError) else dict(self.value)
-
-    def __repr__(self) -> str:
-        return f"Failure.{self.name}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,7 +112,7 @@ class TimeToLive(_Plain):
     every: int = 1
 
 
-class Until(Enum):
+class Until(Named):
     """What the next day waits for: a time of the row that reaches it first.
 
     Of a request's row or an entry's, which attribute, and the seconds from it.
@@ -135,19 +126,13 @@ class Until(Enum):
     ID_EXPIRY = (False, "expires_at", 0)
     ID_DELETION = (False, "delete_after", 0)
 
-    def __repr__(self) -> str:
-        return f"Until.{self.name}"
 
-
-class Release(Enum):
+class Release(Named):
     """A release of the API: how many actions a transaction has, and its versions of division and digest."""
 
     FIRST = (5, 1, 1)
     OTHER_DIVISION = (4, 2, 1)
     OTHER_DIGEST = (5, 1, 2)
-
-    def __repr__(self) -> str:
-        return f"Release.{self.name}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,64 +9,67 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeVar, cast
-from unittest.mock import patch
+from typing import Any, TypeVar
 
+import pytest
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import (
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    ReadTimeoutError,
-)
+from botocore.compat import HTTPHeaders
 from greenlet import getcurrent, greenlet
+from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from metering_handlers import insert_metering_record, insert_metering_records
-from metering_handlers.dynamodb import CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS
-from tests.unit.faults.engine import Engine, Put, error_response, keys_of, response_to, summary_of
+from metering_handlers.http.resolver import LambdaHandler
+from tests.unit.faults.engine import Engine, Put, Request, Response, error, named_in_part, part_of
 from tests.unit.faults.faults import (
+    ARRIVE_LATER,
     CANCELLATIONS,
-    REFUSALS,
+    DEADLY,
+    ERRORS,
+    EXCEPTIONS,
+    NEVER_ARRIVE,
+    OF_TRANSACTIONS,
+    TAKES_MS,
     Fault,
-    ProcessKilled,
-    named_in_part,
-    part_of,
-    possible,
 )
-from tests.unit.lambda_calls import Answer, FakeContext
+from tests.unit.faults.ledger import Sent
+from tests.unit.lambda_calls import Answer, Api, FakeContext
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 _APPS = (insert_metering_record.app, insert_metering_records.app)
 _ROUND_TRIP_MS = 5
-_SLOW_MS = 2_500
+
+
+class ProcessKilled(BaseException):
+    """The function's process was killed."""
 
 
 class Invocation:
     """One run of a function: a process of its own, with its threads and its time."""
 
-    def __init__(self, name: str, started_ms: int, time_ms: int) -> None:
+    def __init__(self, sent: Sent, name: str, started_ms: int, time_ms: int) -> None:
+        self.sent = sent
         self.name = name
-        self.started_ms = started_ms
         self.deadline_ms = started_ms + time_ms
         self.ended_ms = started_ms
         self.ended = False
         self.answer: Answer | None = None
+        """None if the process was killed."""
+        self.transactions: list[Request] = []
+        """All that it tried."""
         self.committed: list[Sequence[Put]] = []
-        """The transactions it committed."""
-        self.answered: list[Sequence[Put]] = []
-        """Those it was told of."""
-        self.sent: list[AWSPreparedRequest] = []
+        self.told: list[Sequence[Put]] = []
+        """Those of the committed transactions of which it got the answer."""
         # State that Powertools keeps on a class or the app, because a process has one request at a time.
         self._memory: dict[str, object] = dict.fromkeys(("current_event", "lambda_context"))
         self._app_contexts: list[dict[str, object]] = [{} for _ in _APPS]
@@ -97,148 +100,70 @@ class _Thread:
 
     @property
     def is_ready(self) -> bool:
-        return not self.greenlet if self.awaits is None else self.awaits()
-
-
-class _Pool:
-    """Stands in for ``ThreadPoolExecutor``, as far as ``map`` inside a ``with``, with simulated threads."""
-
-    def __init__(self, simulation: Simulation, max_workers: int) -> None:
-        self._simulation = simulation
-        self._workers = max_workers
-        self._workers_left = 0
-        self._tasks: deque[tuple[int, Callable[[], object]]] = deque()
-        self._ended_ms: dict[int, int] = {}
-        self._outcomes: dict[int, object] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wait for what has begun."""
-        self._tasks.clear()
-        self._simulation.wait_for(lambda: self._workers_left == 0)
-        self._simulation.be_at_least(max(self._ended_ms.values(), default=0))
-
-    def map(self, function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-        self._tasks.extend((number, partial(function, item)) for number, item in enumerate(items))
-        count = len(self._tasks)
-        self._workers_left = min(self._workers, count)
-        for _ in range(self._workers_left):
-            self._simulation.start_thread(self._work)
-        for number in range(count):
-            self._simulation.wait_for(partial(self._ended_ms.__contains__, number))
-            self._simulation.be_at_least(self._ended_ms[number])
-            outcome = self._outcomes[number]
-            if isinstance(outcome, Exception):
-                raise outcome
-            yield cast("T", outcome)
-
-    def _work(self) -> None:
-        while self._tasks:
-            number, task = self._tasks.popleft()
-            try:
-                self._outcomes[number] = task()
-            except Exception as error:
-                self._outcomes[number] = error
-            self._ended_ms[number] = self._simulation.now_ms
-        self._workers_left -= 1
-
-
-class _Time:
-    """Stands in for the ``time`` module."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-
-    def sleep(self, seconds: float) -> None:
-        self._simulation.spend(round(seconds * 1000))
-
-    def time(self) -> float:
-        return self._simulation.now_ms / 1000
-
-    def time_ns(self) -> int:
-        return self._simulation.now_ms * 1_000_000
-
-    monotonic = perf_counter = time
-    monotonic_ns = perf_counter_ns = time_ns
-
-
-class _Context(FakeContext):
-    """A Lambda context whose time is the simulation's."""
-
-    def __init__(self, simulation: Simulation, deadline_ms: int) -> None:
-        super().__init__()
-        self._simulation = simulation
-        self._deadline_ms = deadline_ms
-
-    def get_remaining_time_in_millis(self) -> int:
-        return max(0, self._deadline_ms - self._simulation.now_ms)
+        return self.awaits() if self.awaits else not self.greenlet
 
 
 class Simulation:
-    """Runs invocations one step at a time, between the functions' boto3 client and the engine."""
+    """Runs invocations one step at a time, between the functions' boto3 client and the engine.
+
+    It stands in for the module ``time`` too, as far as the functions use it.
+    """
 
     def __init__(
         self,
-        engine: Engine,
         client: DynamoDBClient,
         *,
         say: Callable[[str], None],
         on_commit: Callable[[Invocation, Sequence[Put]], None],
     ) -> None:
-        self._engine = engine
+        self._engine = Engine()
         self._events: Any = client.meta.events
         self._on_commit = on_commit
         self._say = say
         self._hub = getcurrent()
         self._threads: list[_Thread] = []
-        self._in_flight: list[tuple[AWSPreparedRequest, Invocation]] = []
+        self._in_flight: list[tuple[Request, Invocation]] = []
         self.faults: list[Fault] = []
-        """Those injected, in their order."""
-        self.requests: Counter[Fault] = Counter()
-        """Requests to DynamoDB, by what happened to them."""
+        """What happened to each request to DynamoDB, in their order."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Replace the handlers' clock, threads and network by simulated ones."""
-        stand_ins = {
-            "time": (time, _Time(self)),
-            "ThreadPoolExecutor": (ThreadPoolExecutor, partial(_Pool, self)),
-        }
-        with ExitStack() as replaced:
+        stand_ins = {"time": (time, self), "ThreadPoolExecutor": (ThreadPoolExecutor, partial(_Pool, self))}
+        with pytest.MonkeyPatch.context() as patched:
             for module in [m for name, m in sys.modules.items() if name.startswith("metering_handlers.")]:
                 for name, (real, stand_in) in stand_ins.items():
                     if getattr(module, name, None) is real:
-                        replaced.enter_context(patch.object(module, name, stand_in))
+                        patched.setattr(module, name, stand_in)
             # botocore asks every listener, and moto's would execute the request a second time.
             self._events.unregister("before-send", botocore_stubber)
             self._events.register("before-send", self._send)
             try:
                 yield
             finally:
-                for thread in self._threads:
-                    thread.invocation.ended = True
                 while self._threads:
-                    self._kill_threads_of(self._threads[0].invocation)
+                    self._kill(self._threads[0].invocation)
                 self._events.unregister("before-send", self._send)
                 self._events.register("before-send", botocore_stubber)
 
     # Called by the test.
 
-    def start(
-        self, name: str, started_ms: int, time_ms: int, handle: Callable[[FakeContext], Answer]
-    ) -> Invocation:
+    def start(self, invocation: Invocation, handler: LambdaHandler, event: dict[str, Any]) -> None:
         """Start an invocation, and run it up to its first request."""
-        invocation = Invocation(name, started_ms, time_ms)
+        simulation = self
+
+        class Context(FakeContext):
+            def get_remaining_time_in_millis(self) -> int:
+                return max(0, invocation.deadline_ms - simulation.now_ms)
 
         def run() -> None:
-            invocation.answer = handle(_Context(self, invocation.deadline_ms))
+            api = Api()
+            api.context = Context()
+            invocation.answer = api.call(handler, event)
             invocation.ended_ms = self.now_ms
 
-        self._threads.append(_Thread(invocation, started_ms, greenlet(run, self._hub)))
+        self._threads.append(_Thread(invocation, invocation.ended_ms, greenlet(run, self._hub)))
         self._run_ahead()
-        return invocation
 
     @property
     def waiting(self) -> int:
@@ -255,11 +180,11 @@ class Simulation:
         """Requests that timed out and have not arrived."""
         return len(self._in_flight)
 
-    def deliver(self, index: int) -> Invocation:
-        """Let a request arrive that timed out, and return whose it was."""
+    def deliver(self, index: int) -> None:
+        """Let a request arrive that timed out."""
         request, invocation = self._in_flight.pop(index)
-        self._note_committed(invocation, self._engine.execute(request).committed)
-        return invocation
+        self._say(f"a request of {invocation.name} arrives late: {request}")
+        self._note_committed(invocation, self._executed(request, Fault.NONE))
 
     def _run_ahead(self) -> None:
         """Run what needs no turn: new threads, and those whose awaited result is there."""
@@ -269,28 +194,24 @@ class Simulation:
     def _resume(self, thread: _Thread, fault: Fault) -> None:
         invocation = thread.invocation
         self._running = thread
-        with invocation.in_memory():
-            try:
+        try:
+            with invocation.in_memory():
                 thread.greenlet.switch(*[fault] if thread.greenlet else ())
-            except ProcessKilled:
-                invocation.ended = True
-                invocation.ended_ms = thread.now_ms
-        if invocation.ended:
-            self._kill_threads_of(invocation)
-        elif thread.greenlet.dead:
+        except ProcessKilled:
+            invocation.ended_ms = thread.now_ms
+            self._kill(invocation)
+        if thread.greenlet.dead and thread in self._threads:
             self._threads.remove(thread)
             invocation.ended = all(other.invocation is not invocation for other in self._threads)
 
-    def _kill_threads_of(self, invocation: Invocation) -> None:
+    def _kill(self, invocation: Invocation) -> None:
+        invocation.ended = True
         for thread in [thread for thread in self._threads if thread.invocation is invocation]:
             self._threads.remove(thread)
             self._running = thread
-            with invocation.in_memory():
-                try:
-                    if thread.greenlet:
-                        thread.greenlet.throw(ProcessKilled)
-                except ProcessKilled:
-                    pass
+            if thread.greenlet:
+                with invocation.in_memory(), suppress(ProcessKilled):
+                    thread.greenlet.throw(ProcessKilled)
 
     # Called by the simulated threads.
 
@@ -298,22 +219,25 @@ class Simulation:
     def now_ms(self) -> int:
         return self._running.now_ms
 
-    def spend(self, milliseconds: int) -> None:
-        self._running.now_ms += milliseconds
+    def sleep(self, seconds: float) -> None:
+        self._running.now_ms += round(seconds * 1000)
 
-    def be_at_least(self, now_ms: int) -> None:
-        self._running.now_ms = max(self._running.now_ms, now_ms)
+    def monotonic(self) -> float:
+        return self.now_ms / 1000
+
+    perf_counter = monotonic
 
     def start_thread(self, run: Callable[[], None]) -> None:
         parent = self._running
         self._threads.append(_Thread(parent.invocation, parent.now_ms, greenlet(run, self._hub)))
 
-    def wait_for(self, condition: Callable[[], bool]) -> None:
+    def join(self, threads: int, ended_ms: list[int]) -> None:
+        """Wait until so many threads have noted when they ended."""
         thread = self._running
-        if not thread.invocation.ended and not condition():
-            thread.awaits = condition
-            self._await_turn()
-            thread.awaits = None
+        thread.awaits = lambda: len(ended_ms) == threads
+        self._await_turn()
+        thread.awaits = None
+        thread.now_ms = max(thread.now_ms, *ended_ms)
 
     def _await_turn(self) -> Fault:
         """Pause this thread until the test resumes it."""
@@ -327,66 +251,88 @@ class Simulation:
 
     def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         """Answer in the client's place, at botocore's ``before-send`` event."""
-        fault = possible(self._await_turn(), request)
-        if fault is not Fault.SOME_REASONS:
-            self._note_request(request, fault)
-        if fault in (Fault.LATE, Fault.KILLED_LATE):
-            self._in_flight.append((request, self._running.invocation))
-        if fault in (Fault.KILLED_BEFORE, Fault.KILLED_LATE):
-            raise ProcessKilled
-        if fault is Fault.REQUEST_LOST:
-            self.spend(CONNECT_TIMEOUT_MS)
-            raise ConnectTimeoutError(endpoint_url=request.url)
-        if fault is Fault.CONNECTION_REFUSED:
-            raise EndpointConnectionError(endpoint_url=request.url)
-        if fault is Fault.LATE:
-            self.spend(READ_TIMEOUT_MS)
-            raise ReadTimeoutError(endpoint_url=request.url)
-        self.spend(_ROUND_TRIP_MS)
-        if refusal := REFUSALS.get(fault):
-            return error_response(request, *refusal, "injected")
-        if reason := CANCELLATIONS.get(fault):
-            return self._engine.cancel(request, reason)
-        if fault is Fault.UNPROCESSED_KEYS:
-            return self._engine.read(request, part_of(keys_of(request), at_least=0))
-        return self._executed(request, fault)
+        answer = self._answered(Request(request), self._await_turn(), request.url)
+        headers = HTTPHeaders.from_dict({"Content-Type": "application/x-amz-json-1.0"})
+        return AWSResponse(request.url, answer.status, headers, MockRawResponse(answer.body))
 
-    def _executed(self, request: AWSPreparedRequest, fault: Fault) -> AWSResponse:
-        execution = self._engine.execute(request)
-        if fault is Fault.SOME_REASONS:
-            named = named_in_part(execution.answer)
-            self._note_request(request, Fault.NONE if named is None else fault)
-            if named is not None:
-                return response_to(request, 400, named)
+    def _answered(self, request: Request, fault: Fault, url: str) -> Response:
         invocation = self._running.invocation
-        self._note_committed(invocation, execution.committed)
-        if fault is Fault.KILLED_AFTER:
+        if fault in (OF_TRANSACTIONS if request.is_read else (Fault.UNPROCESSED_KEYS,)):
+            fault = Fault.NONE
+        answer = Response(0, "")
+        if fault in ARRIVE_LATER:
+            self._in_flight.append((request, invocation))
+        elif fault not in NEVER_ARRIVE:
+            answer = self._executed(request, fault)
+            if fault is Fault.SOME_REASONS:
+                if (named := named_in_part(answer.body)) is None:
+                    fault = Fault.NONE
+                else:
+                    answer = Response(400, named)
+        self.faults.append(fault)
+        self._say(f"  {invocation.name}, {fault.value}: {request}")
+        if not request.is_read:
+            invocation.transactions.append(request)
+        self._note_committed(invocation, answer)
+        if fault in DEADLY:
             raise ProcessKilled
-        if fault is Fault.ANSWER_LOST:
-            self.spend(READ_TIMEOUT_MS)
-            raise ReadTimeoutError(endpoint_url=request.url)
-        if fault is Fault.CONNECTION_CLOSED:
-            raise ConnectionClosedError(endpoint_url=request.url)
-        if fault is Fault.ANSWER_500:
-            return error_response(request, 500, "InternalServerError", "injected")
-        if fault is Fault.ANSWER_503:
-            return response_to(request, 503, "")
+        self._running.now_ms += TAKES_MS.get(fault, _ROUND_TRIP_MS)
+        if fault in EXCEPTIONS:
+            raise EXCEPTIONS[fault](endpoint_url=url)
+        if fault in ERRORS:
+            status, code = ERRORS[fault]
+            return Response(status, code and error(code))
         if fault is Fault.SLOW:
-            self.spend(_SLOW_MS)
             self._await_turn()
-        if execution.committed:
-            invocation.answered.append(execution.committed)
-        return execution.answer
+        if answer.committed:
+            invocation.told.append(answer.committed)
+        return answer
 
-    def _note_request(self, request: AWSPreparedRequest, fault: Fault) -> None:
-        self.requests[fault] += 1
-        if fault is not Fault.NONE:
-            self.faults.append(fault)
-        invocation = self._running.invocation
-        invocation.sent.append(request)
-        self._say(f"  {invocation.name}, {fault.value}: {summary_of(request)}")
+    def _executed(self, request: Request, fault: Fault) -> Response:
+        if not request.is_read:
+            return self._engine.transact(request, CANCELLATIONS.get(fault))
+        is_whole = fault is not Fault.UNPROCESSED_KEYS
+        return self._engine.read(request, request.keys if is_whole else part_of(request.keys, at_least=0))
 
-    def _note_committed(self, invocation: Invocation, puts: Sequence[Put]) -> None:
-        if puts:
-            invocation.committed.append(puts)
-            self._on_commit(invocation, puts)
+    def _note_committed(self, invocation: Invocation, answer: Response) -> None:
+        if answer.committed:
+            invocation.committed.append(answer.committed)
+            self._on_commit(invocation, answer.committed)
+
+
+class _Pool:
+    """Stands in for ``ThreadPoolExecutor``, as far as ``map`` inside a ``with``, with simulated threads."""
+
+    def __init__(self, simulation: Simulation, max_workers: int) -> None:
+        self._simulation = simulation
+        self._max_workers = max_workers
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def map(self, function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+        """Wait until all is done, or until what has begun is done if a part fails."""
+        simulation = self._simulation
+        tasks = deque(enumerate(items))
+        results: dict[int, T] = {}
+        errors: list[Exception] = []
+        ended_ms: list[int] = []
+
+        def work() -> None:
+            while tasks and not errors:
+                number, item = tasks.popleft()
+                try:
+                    results[number] = function(item)
+                except Exception as error:
+                    errors.append(error)
+            ended_ms.append(simulation.now_ms)
+
+        workers = min(self._max_workers, len(tasks))
+        for _ in range(workers):
+            simulation.start_thread(work)
+        simulation.join(workers, ended_ms)
+        if errors:
+            raise errors[0]
+        return [result for _, result in sorted(results.items())]

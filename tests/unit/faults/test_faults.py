@@ -1,15 +1,19 @@
-"""The faults one by one: what a caller sees of each. That all usage is in once is checked in every run."""
+"""No retry, crash, race or throttle loses or doubles usage: found by trying, not by argument.
+
+First many schedules, then the faults one by one, and what is seldom drawn. Every run checks that all
+usage is in once, and that the answers are true.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
-from tests.unit.faults.faults import Fault
-from tests.unit.faults.run import START_MS, Run
+from tests.unit.faults.faults import CANCELLATIONS, DEADLY, OF_TRANSACTIONS, Fault
+from tests.unit.faults.run import Run
 from tests.unit.faults.schedules import (
     NOBODY,
     Call,
@@ -23,9 +27,23 @@ from tests.unit.faults.schedules import (
     TimeToLive,
     Unit,
     Until,
+    schedules,
 )
 
 RunSchedule = Callable[[Schedule], Run]
+
+# `--hypothesis-profile=faults` makes many runs, other ones each time; else there are few, always the same.
+_MANY = settings.get_current_profile_name() == "faults"
+
+
+@pytest.mark.parametrize("_part", range(4 if _MANY else 1))  # one for each process of pytest-xdist, and more
+@settings(settings.get_profile("faults" if _MANY else "few-faults"))
+@given(schedule=schedules)
+def test_whatever_goes_wrong_all_usage_is_in_exactly_once(
+    run_schedule: RunSchedule, _part: int, schedule: Schedule
+) -> None:
+    run_schedule(schedule)
+
 
 # In chunks of four actions and their request's row: three customers fill one each, the fourth has the first.
 UNITS = (
@@ -33,42 +51,31 @@ UNITS = (
     Unit(3, 0),
 )
 ALL = Payload(tuple(range(13)))
-REVERSED = Payload(tuple(reversed(range(13))))
 OTHER = Payload((0, 4))
 # With all ids, in chunks of five actions: each of these customers has one.
 WITH_IDS = Payload((1, 2, 3, 5, 6, 7, 9, 10, 11))
+KEYED = (Call(key=0),)
 SEND = Move()
 """The first move, when there is nothing else to do."""
 KILLED = Move(0, Fault.KILLED_BEFORE)
-CUT_OFF = Day((Call(key=0),), (SEND, Move(), KILLED))
+CUT_OFF = Day(KEYED, (SEND, Move(), KILLED))
 """A request whose first chunk is stored, and whose process is killed at the second."""
 GIVEN_UP = Day((Call(key=0, gives_up=True),), CUT_OFF.moves)
 """The same, and its caller does not resume it."""
-OTHER_RELEASES = [Release.OTHER_DIVISION, Release.OTHER_DIGEST]
+THROTTLED = [Move(0, Fault.THROTTLED)] * 200
 
 
-def schedule(*days: Day, payloads: Iterable[Payload] = (ALL, OTHER)) -> Schedule:
+def schedule(*days: Day, payloads: Iterable[Payload] = (ALL, OTHER, WITH_IDS)) -> Schedule:
     return Schedule(UNITS, tuple(payloads), days)
 
 
-def one_day(*moves: Move | JobRuns, calls: tuple[Call, ...] = (Call(key=0),)) -> Schedule:
-    return schedule(Day(calls, moves), payloads=(ALL, OTHER, WITH_IDS))
+def one_day(*moves: Move | JobRuns, calls: tuple[Call, ...] = KEYED) -> Schedule:
+    return schedule(Day(calls, moves))
 
 
-def times(run: Run, payload: Payload) -> set[int]:
-    """How often each unit of a payload is in the table."""
-    return {run.ledger.times[unit] for unit in payload.units}
-
-
-def bodies(run: Run) -> list[Any]:
-    """What was answered, where no process was killed."""
-    return [answer.body for answer in run.answers if answer]
-
-
-DEADLY = [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.KILLED_LATE]
-NEED_AN_OCCASION = [Fault.SOME_REASONS, Fault.UNPROCESSED_KEYS]
-PASSING = [fault for fault in Fault if fault not in (Fault.NONE, *DEADLY, *NEED_AN_OCCASION)]
-OF_TRANSACTIONS = [Fault.TRANSACTION_THROTTLED, Fault.CONFLICT, Fault.IN_PROGRESS]
+PASSING = [
+    fault for fault in Fault if fault not in (Fault.NONE, *DEADLY, Fault.SOME_REASONS, Fault.UNPROCESSED_KEYS)
+]
 PASSING_READS = [*(fault for fault in PASSING if fault not in OF_TRANSACTIONS), Fault.UNPROCESSED_KEYS]
 
 
@@ -80,22 +87,21 @@ def test_what_passes_is_retried_within_the_call(run_schedule: RunSchedule, fault
     assert run.faults == [fault]
     assert run.statuses == [200, 200], "the call, and its replay"
     # What is not known to be cancelled is tried again under its token; the replay tries the first chunk.
-    assert len(set(run.transactions)) == 4 + 1 + (fault in (Fault.TRANSACTION_THROTTLED, Fault.CONFLICT))
+    assert len(set(run.transactions)) == 4 + 1 + (fault in CANCELLATIONS)
 
 
 @pytest.mark.parametrize("fault", PASSING_READS)
-@pytest.mark.parametrize("read", range(2), ids=["after a cancellation", "before a write"])
+@pytest.mark.parametrize("before", range(3), ids=["of subscribers", "after a cancellation", "before a write"])
 def test_what_passes_is_retried_when_rows_are_read(
-    run_schedule: RunSchedule, fault: Fault, read: int
+    run_schedule: RunSchedule, fault: Fault, before: int
 ) -> None:
-    stored = Day((Call(),))
-    again = Day((Call(),), (SEND, Move(), *[Move(0)] * read, Move(0, fault)))
+    deployment = Deployment() if before else Deployment(lacks_customer=NOBODY)
+    again = Day((Call(),), (SEND, *[Move()] * before, Move(0, fault)), deployment=deployment)
 
-    run = run_schedule(schedule(stored, again, payloads=(WITH_IDS,)))
+    run = run_schedule(schedule(Day((Call(),)), again, payloads=(WITH_IDS,)))
 
     assert run.faults == [fault]
     assert run.statuses == [200, 200]
-    assert times(run, WITH_IDS) == {1}
 
 
 @pytest.mark.parametrize("fault", DEADLY)
@@ -114,59 +120,253 @@ def test_a_killed_process_is_made_good_by_a_retry(
     assert run.statuses == [None, 200, *[200] * replays]
 
 
-@pytest.mark.parametrize("chunk", range(4))
-def test_another_payload_under_a_key_is_refused_at_any_chunk(run_schedule: RunSchedule, chunk: int) -> None:
-    calls = (Call(payload=0, key=0), Call(payload=1, key=0))
+ONCE = dict.fromkeys(ALL.units, 1)
+ONCE_WITH_IDS = dict.fromkeys(WITH_IDS.units, 1)
+SUMS_TWICE = ONCE | {0: 2, 4: 2, 8: 2}
+"""Sent again after the expiry of the key, and before that of the ids."""
+OTHER_TWICE = ONCE | {0: 2, 4: 2}
 
-    run = run_schedule(one_day(SEND, Move(), *[Move()] * chunk, KILLED, Move(), calls=calls))
+# What is answered (the last are the replays), how often each unit is stored, and in which schedule.
+EXAMPLES: dict[str, tuple[list[int | None], dict[int, int], Schedule]] = {
+    "a payload that comes late does not join its key's owner": (
+        [None, 200, 422, 200],
+        {0: 1, 4: 1},
+        one_day(SEND, Move(0, Fault.KILLED_LATE), SEND, *[Move()] * 3, calls=(*KEYED, Call(1, key=0))),
+    ),
+    "a dry run overtaken by other entries is refused": (
+        [200, 422, 200],
+        {0: 1, 4: 1, 8: 1, 12: 1},
+        schedule(
+            Day((Call(0, key=0, dry_run=True), Call(1, key=0)), (SEND, Move(0), Move(0), *[Move(1)] * 3)),
+            payloads=(ALL, Payload((0, 4, 8, 12))),
+        ),
+    ),
+    "a job before a request's late arrival and the retry bills once": (
+        [None, 200, 200],
+        ONCE,
+        one_day(
+            *(SEND, Move(), Move(0, Fault.KILLED_LATE), JobRuns(), Move(1), JobRuns()),
+            calls=(Call(key=0, attempts=2),),
+        ),
+    ),
+    "usage that a late copy stored is no duplicate": (
+        [200],
+        {1: 1, 2: 1, 3: 1},
+        schedule(
+            Day((Call(),), (SEND, Move(0, Fault.LATE), Move(0, Fault.CONFLICT), Move(1), Move(0))),
+            payloads=(Payload((1, 2, 3)),),
+        ),
+    ),
+    **{
+        f"{release} before a resume is a 409 that loses nothing": (
+            # Both clients, and one of them again.
+            [None, 409, 409, 200, 200],
+            ONCE,
+            schedule(CUT_OFF, Day(KEYED, deployment=Deployment(release)), Day(KEYED)),
+        )
+        for release in (Release.OTHER_DIVISION, Release.OTHER_DIGEST)
+    },
+    "entries with ids are sent without the key after a 409": (
+        [None, 409, 200, 200, 200],
+        ONCE_WITH_IDS,
+        schedule(
+            CUT_OFF,
+            Day((Call(key=1, gives_up=True),), deployment=Deployment(Release.OTHER_DIVISION)),
+            payloads=(WITH_IDS,),
+        ),
+    ),
+    **{
+        f"a half-written request is completed though refused by {deployment}": (
+            [None, 200, 422, 200],
+            ONCE,
+            schedule(CUT_OFF, Day((Call(1, key=1),), deployment=deployment)),
+        )
+        for deployment in (Deployment(lacks=0), Deployment(lacks_customer=0))
+    },
+    "without an answer about subscribers nothing is stored": (
+        [503],
+        {},
+        schedule(
+            Day((Call(gives_up=True),), (SEND, *THROTTLED), deployment=Deployment(lacks_customer=NOBODY))
+        ),
+    ),
+    **{
+        f"a resume keeps to the hours of the first try, not to {hours}": (
+            [None, None, 200, 200, 200, 200],
+            SUMS_TWICE,
+            schedule(
+                CUT_OFF,
+                Day(
+                    (Call(key=0, attempts=2),),
+                    (SEND, SEND, Move(0), KILLED),
+                    gap_hours=23,
+                    deployment=Deployment(idempotency_hours=hours),
+                ),
+                Day(KEYED, until=Until.KEY_EXPIRY, offset_ms=2_000),
+            ),
+        )
+        for hours in (1, 48)
+    },
+    "a 503 that did not see the first row promises no time": (
+        [None, 503, 503, 200, 200, 200, 200],
+        OTHER_TWICE,
+        schedule(GIVEN_UP, Day((*KEYED, Call(1)), (SEND, *THROTTLED), gap_hours=23)),
+    ),
+    "a key is remembered for a day and then free for another payload": (
+        [200, 422, 422, 200, 200],
+        OTHER_TWICE,
+        schedule(
+            Day(KEYED),
+            Day((Call(1, key=0),), until=Until.KEY_PROMISE),
+            Day((Call(1, key=0),), until=Until.KEY_EXPIRY),
+            Day((Call(1, key=0),), until=Until.KEY_EXPIRY, offset_ms=1_000),
+        ),
+    ),
+    "a resume at the last second and a retry 10 s later write once": (
+        [None, 200, 200, 200],
+        ONCE,
+        schedule(
+            GIVEN_UP,
+            Day(KEYED, until=Until.KEY_PROMISE),
+            Day(KEYED, until=Until.KEY_PROMISE, offset_ms=10_000),
+        ),
+    ),
+    **{
+        f"time to live during a repeat {offset_ms} ms after the expiry does not decide": (
+            [200, 200, 200],
+            stored,
+            schedule(
+                Day(KEYED),
+                Day(KEYED, (SEND, Move(), TimeToLive(every), Move()), Until.KEY_EXPIRY, offset_ms),
+            ),
+        )
+        for offset_ms, every, stored in ((0, 1, ONCE), (1_000, 2, SUMS_TWICE))
+    },
+    **{
+        f"an id is stored {times} times {offset_ms} ms after its expiry": (
+            [200, 200],
+            dict.fromkeys(WITH_IDS.units, times),
+            schedule(
+                Day((Call(2),)),
+                Day((Call(2),), (TimeToLive(),), Until.ID_EXPIRY, offset_ms),
+            ),
+        )
+        for offset_ms, times in ((0, 1), (1_000, 2))
+    },
+    # A request after the expiry writes the first chunk, one before it the other, which has the ids.
+    "an id that expires between the requests of a key is left out": (
+        [200, 200, 200, 200],
+        {1: 1, 5: 1, 8: 2},
+        schedule(
+            Day((Call(),)),
+            Day(
+                (*KEYED, Call(key=0, clock_ms=1_000)),
+                (SEND, Move(1), Move(1), *[Move(0)] * 9),
+                Until.ID_EXPIRY,
+            ),
+            payloads=(Payload((1, 5, 8)),),
+        ),
+    ),
+    "an expired id beside a known one is stored again": (
+        [200, 200, 200],
+        {1: 2, 2: 1},
+        schedule(
+            Day((Call(0),)),
+            Day((Call(1),), gap_hours=25),
+            Day((Call(2),), until=Until.ID_EXPIRY, offset_ms=1_000),
+            payloads=(Payload((1,)), Payload((2,)), Payload((1, 2))),
+        ),
+    ),
+    "a use that outlives its key does not join the next": (
+        [None, 200, 409],
+        ONCE,
+        schedule(
+            GIVEN_UP,
+            Day((*KEYED, Call(key=0, clock_ms=1_000)), (SEND, Move(0), *[Move(1)] * 21), Until.KEY_EXPIRY),
+        ),
+    ),
+    "a clock before the expiry finishes what one after it began": (
+        [200, None, 200, 200],
+        dict.fromkeys(range(10), 2),
+        Schedule(
+            tuple(Unit(customer) for customer in range(10)),
+            (Payload(tuple(range(10))),),
+            (
+                Day(KEYED),
+                Day(
+                    (Call(key=0, gives_up=True), Call(key=0, clock_ms=-1_000)),
+                    (SEND, Move(), KILLED),
+                    Until.KEY_EXPIRY,
+                    offset_ms=1_000,
+                ),
+            ),
+        ),
+    ),
+}
 
-    assert sorted(status for status in run.statuses if status) in ([200, 200, 422], [200, 422])
-    assert times(run, ALL) == {1}
 
-
-def test_a_payload_that_comes_late_does_not_join_its_keys_owner(run_schedule: RunSchedule) -> None:
-    calls = (Call(payload=0, key=0), Call(payload=1, key=0))
-    late = (SEND, Move(0, Fault.KILLED_LATE), SEND, Move(), Move())
-
-    run = run_schedule(one_day(*late, Move(), calls=calls))
-
-    assert run.statuses == [None, 200, 422, 200]
-
-
-@pytest.mark.parametrize("time_ms", [9_000, 5_100])
-def test_a_call_out_of_time_is_resumed_with_the_key_it_hands_back(
-    run_schedule: RunSchedule, time_ms: int
+@pytest.mark.parametrize(("statuses", "stored", "schedule"), EXAMPLES.values(), ids=EXAMPLES)
+def test_an_example_is_answered_and_stored_as_it_should_be(
+    run_schedule: RunSchedule, statuses: list[int | None], stored: dict[int, int], schedule: Schedule
 ) -> None:
-    calls = (Call(key=None, time_ms=time_ms),)
+    run = run_schedule(schedule)
 
-    run = run_schedule(one_day(SEND, Move(), *[Move(0, Fault.ANSWER_LOST)] * 4, calls=calls))
-
-    assert run.statuses == [503, 200, 200]
+    assert (run.statuses, run.ledger.times) == (statuses, stored)
 
 
-def test_a_throttled_call_gives_up_in_time(run_schedule: RunSchedule) -> None:
-    run = run_schedule(one_day(SEND, *[Move(0, Fault.THROTTLED)] * 200))
-
-    assert run.statuses == [503, 200, 200]
-    assert len(run.faults) < 200
-
-
-@pytest.mark.parametrize("keys", [[0] * 32, list(range(32))], ids=["one key", "a key each"])
-def test_32_calls_of_the_same_millisecond_for_the_same_customers(
-    run_schedule: RunSchedule, keys: list[int]
+@pytest.mark.parametrize("fault", [Fault.SOME_REASONS, Fault.NONE])
+def test_known_entries_are_left_out_however_few_reasons_are_named(
+    run_schedule: RunSchedule, fault: Fault
 ) -> None:
-    send_all = [Move(number) for number in range(32)]
-    in_turns = [Move(number % 32) for number in range(320)]
-    calls = tuple(Call(payload=1, key=key, prefer=True) for key in keys)
+    again = Day((Call(1),), (SEND, *[Move(0, fault)] * 9))
 
-    run = run_schedule(one_day(*send_all, *in_turns, calls=calls))
+    run = run_schedule(schedule(Day((Call(0),)), again, payloads=(Payload((1, 2, 5)), WITH_IDS)))
 
-    replays = len(set(keys))
-    assert run.statuses == [200] * (32 + replays)
-    assert run.delays_ms[-1] < 2_000
+    assert run.statuses == [200, 200]
+    assert (fault in run.faults) == (fault is Fault.SOME_REASONS)
+    # Two of the three chunks are tried twice: what is read is not only what was named.
+    assert len(run.transactions) == 1 + 5
 
 
-# Timestamps.
+def test_a_dry_run_tells_what_an_insert_then_does(run_schedule: RunSchedule) -> None:
+    calls = (Call(1, key=0, dry_run=True), Call(1, key=0), Call(1, key=0, dry_run=True))
+    known = Day((Call(2, dry_run=True),), (SEND, *[Move(0, Fault.UNPROCESSED_KEYS)] * 3))
+
+    run = run_schedule(
+        schedule(Day((Call(0),)), Day(calls), known, payloads=(Payload((1, 2)), ALL, WITH_IDS))
+    )
+
+    told = [
+        (answer.body["records"], len(answer.body["duplicates"]))
+        for answer in run.answers
+        if answer and "dry_run" in answer.body
+    ]
+    assert told == [(4, 2), (0, 2), (0, 9)]
+
+
+def test_a_taken_slot_moves_only_its_record(run_schedule: RunSchedule) -> None:
+    taken, both = Call(1), Call(0)
+    payloads = (Payload((0, 4)), Payload((0,)))
+
+    run = run_schedule(schedule(Day((taken, both), (SEND, Move(1), Move(0))), payloads=payloads))
+
+    assert run.delays_ms[:2] == [0, 0]
+    assert 0 < run.delays_ms[2] <= 50
+
+
+def test_a_request_whose_slots_are_taken_for_10_s_ends_as_503(
+    run_schedule: RunSchedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Six records of one customer and millisecond, of which five have room.
+    monkeypatch.setattr(random, "randint", lambda *_: 2_500)
+    calls = tuple(Call(key=number) for number in range(6))
+    send_all = tuple(Move(number) for number in range(6))
+
+    run = run_schedule(schedule(Day(calls, send_all), payloads=(Payload((0,)),)))
+
+    assert run.statuses.count(503) == 1
+    assert [delay for delay in run.delays_ms if delay % 2_500 == 0] == [0, 2_500, 5_000, 7_500, 10_000]
+    assert len(run.delays_ms) == 6, "the resuming request has a time of its own"
 
 
 @pytest.mark.parametrize(
@@ -181,368 +381,9 @@ def test_overlapping_requests_of_one_customer_stay_near_their_times(
     units = tuple(Unit(0, number) for number in range(size * len(clocks_ms)))
     payloads = [Payload(tuple(range(start, start + size))) for start in range(0, len(units), size)]
     calls = tuple(Call(number, number, clock_ms=clock_ms) for number, clock_ms in enumerate(clocks_ms))
-    together = [Move(number) for number in range(len(calls))]
-    in_turns = [Move(number) for number in range(600)]
+    in_turns = [Move(number) for number in (*range(len(calls)), *range(600))]
 
-    run = run_schedule(Schedule(units, tuple(payloads), (Day(calls, (*together, *in_turns)),)))
+    run = run_schedule(Schedule(units, tuple(payloads), (Day(calls, tuple(in_turns)),)))
 
     assert set(run.statuses) == {200}
     assert run.delays_ms[-1] - max(clocks_ms) < 1_000
-
-
-def test_a_taken_slot_moves_only_its_record(run_schedule: RunSchedule) -> None:
-    taken = Call(payload=1)
-    both = Call(payload=0)
-    payloads = (Payload((0, 4)), Payload((0,)))
-
-    run = run_schedule(schedule(Day((taken, both), (SEND, Move(1), Move(0))), payloads=payloads))
-
-    moved, *others = sorted(run.ledger.items, key=lambda key: -key[1])
-    assert moved[0] == "c0"
-    assert sorted(others) == [("c0", START_MS), ("c1", START_MS)]
-    assert 0 < moved[1] - START_MS <= 50
-
-
-def test_a_request_whose_slots_are_taken_for_10_s_ends_as_503(
-    run_schedule: RunSchedule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Six records of one customer and millisecond, of which five have room.
-    monkeypatch.setattr(random, "randint", lambda *_: 2_500)
-    calls = tuple(Call(payload=1, key=number) for number in range(6))
-    send_all = tuple(Move(number) for number in range(6))
-
-    run = run_schedule(schedule(Day(calls, send_all), payloads=(ALL, Payload((0,)))))
-
-    assert run.statuses.count(503) == 1
-    assert [delay for delay in run.delays_ms if delay % 2_500 == 0] == [0, 2_500, 5_000, 7_500, 10_000]
-    assert len(run.delays_ms) == 6, "the resuming request has a time of its own"
-
-
-def test_what_is_resumed_bears_the_time_of_the_resuming_request(run_schedule: RunSchedule) -> None:
-    resumed = Day((Call(key=0),), gap_hours=23)
-
-    run = run_schedule(schedule(CUT_OFF, resumed))
-
-    first, *later = run.delays_ms
-    assert first == 0
-    assert len(later) == 3
-    assert min(later) >= 23 * 3_600_000
-
-
-# Retries that are not what was sent.
-
-
-def test_a_retry_in_other_company_is_stored_once(run_schedule: RunSchedule) -> None:
-    # Of the first, one chunk of two is stored; what was sent is collected again, with what is new.
-    payloads = (Payload((1, 2, 3, 5, 6)), Payload((7, 6, 5, 1)), Payload((10, 3, 2, 0)))
-    first = Call(0, gives_up=True)
-
-    run = run_schedule(
-        schedule(Day((first,), (SEND, Move(), KILLED)), Day((Call(1), Call(2))), payloads=payloads)
-    )
-
-    assert run.statuses[:3] == [None, 200, 200]
-    assert set(run.ledger.times.values()) == {1}
-    told = [duplicate for body in bodies(run)[:2] for duplicate in body.get("duplicates", ())]
-    assert told
-    assert not any(duplicate["differs"] for duplicate in told)
-
-
-def test_entries_in_another_order_are_the_same_request(run_schedule: RunSchedule) -> None:
-    calls = (Call(0, key=0), Call(1, key=0))
-
-    run = run_schedule(schedule(Day(calls), payloads=(ALL, REVERSED)))
-
-    assert run.statuses == [200, 200, 200]
-    assert times(run, ALL) == {1}
-
-
-def test_other_usage_under_a_known_id_is_told_and_not_stored(run_schedule: RunSchedule) -> None:
-    units = (Unit(0, 0), Unit(0, 0))
-
-    run = run_schedule(Schedule(units, (Payload((0,)), Payload((1,))), (Day((Call(0), Call(1))),)))
-
-    (duplicate,) = bodies(run)[1]["duplicates"]
-    assert duplicate["differs"]
-    assert run.ledger.times == {0: 1}
-
-
-@pytest.mark.parametrize("fault", [Fault.SOME_REASONS, Fault.NONE])
-def test_known_entries_are_left_out_however_few_reasons_are_named(
-    run_schedule: RunSchedule, fault: Fault
-) -> None:
-    stored = Day((Call(0),))
-    again = Day((Call(1),), (SEND, *[Move(0, fault)] * 9))
-
-    run = run_schedule(schedule(stored, again, payloads=(Payload((1, 2, 5)), WITH_IDS)))
-
-    assert run.statuses == [200, 200]
-    assert (fault in run.faults) == (fault is Fault.SOME_REASONS)
-    # Two of the three chunks are tried twice: what is read is not only what was named.
-    assert len(run.transactions) == 1 + 5
-    assert times(run, WITH_IDS) == {1}
-
-
-def test_the_same_id_of_another_customer_is_another(run_schedule: RunSchedule) -> None:
-    run = run_schedule(schedule(Day((Call(0), Call(1))), payloads=(Payload((1,)), Payload((5,)))))
-
-    assert bodies(run) == [{}, {}]
-
-
-def test_a_dry_run_tells_what_an_insert_then_does(run_schedule: RunSchedule) -> None:
-    payloads = (Payload((1, 2)), ALL)
-    calls = (Call(1, key=0, dry_run=True), Call(1, key=0), Call(1, key=0, dry_run=True))
-
-    run = run_schedule(schedule(Day((Call(0),)), Day(calls), payloads=payloads))
-
-    before, _, after = bodies(run)[1:4]
-    assert before["records"] == 4
-    assert [each["transaction_id"] for each in before["duplicates"]] == ["t0", "t1"]
-    assert after["records"] == 0
-
-
-def test_a_dry_run_tells_what_was_first_left_unread(run_schedule: RunSchedule) -> None:
-    dry = Day((Call(dry_run=True),), (SEND, *[Move(0, Fault.UNPROCESSED_KEYS)] * 3))
-
-    run = run_schedule(schedule(Day((Call(),)), dry, payloads=(WITH_IDS,)))
-
-    told = bodies(run)[1]
-    assert (told["records"], len(told["duplicates"])) == (0, 9)
-
-
-def test_usage_that_a_late_copy_stored_is_no_duplicate(run_schedule: RunSchedule) -> None:
-    arrives = Move(1)
-    moves = (SEND, Move(0, Fault.LATE), Move(0, Fault.CONFLICT), arrives, Move(0))
-
-    run = run_schedule(schedule(Day((Call(),), moves), payloads=(Payload((1, 2, 3)),)))
-
-    assert bodies(run) == [{}]
-
-
-def test_a_dry_run_overtaken_by_other_entries_is_refused(run_schedule: RunSchedule) -> None:
-    calls = (Call(0, key=0, dry_run=True), Call(1, key=0))
-    overtaken = (SEND, Move(0), Move(0), *[Move(1)] * 3)
-
-    run = run_schedule(schedule(Day(calls, overtaken), payloads=(ALL, Payload((0, 4, 8, 12)))))
-
-    assert run.statuses == [200, 422, 200]
-
-
-# What is deployed changes.
-
-
-@pytest.mark.parametrize("release", OTHER_RELEASES)
-def test_a_release_before_a_resume_is_a_409_that_loses_nothing(
-    run_schedule: RunSchedule, release: Release
-) -> None:
-    other = Day((Call(key=0),), deployment=Deployment(release))
-    back = Day((Call(key=0),))
-
-    run = run_schedule(schedule(CUT_OFF, other, back))
-
-    assert run.statuses[:4] == [None, 409, 409, 200], "both clients, and one of them again"
-    assert times(run, ALL) == {1}
-
-
-@pytest.mark.parametrize("release", OTHER_RELEASES)
-def test_entries_with_ids_are_sent_without_the_key_after_a_409(
-    run_schedule: RunSchedule, release: Release
-) -> None:
-    other = Day((Call(key=1, gives_up=True),), deployment=Deployment(release))
-
-    run = run_schedule(schedule(CUT_OFF, other, payloads=(WITH_IDS,)))
-
-    assert run.statuses[:2] == [None, 409]
-    assert set(run.statuses[2:]) == {200}
-    assert times(run, WITH_IDS) == {1}
-
-
-@pytest.mark.parametrize("deployment", [Deployment(lacks=0), Deployment(lacks_customer=0)])
-def test_a_half_written_request_is_completed_though_it_would_be_refused(
-    run_schedule: RunSchedule, deployment: Deployment
-) -> None:
-    without = Day((Call(payload=1, key=1),), deployment=deployment)
-
-    run = run_schedule(schedule(CUT_OFF, without))
-
-    assert run.statuses[:3] == [None, 200, 422]
-    assert times(run, Payload(ALL.units[1:])) == {1}
-
-
-@pytest.mark.parametrize("fault", [*PASSING_READS, Fault.KILLED_BEFORE])
-def test_a_lookup_of_subscribers_is_retried(run_schedule: RunSchedule, fault: Fault) -> None:
-    looked_up = Day((Call(attempts=2),), (SEND, Move(0, fault)), deployment=Deployment(lacks_customer=NOBODY))
-
-    run = run_schedule(schedule(looked_up))
-
-    assert run.faults == [fault]
-    assert run.statuses == [*([None] if fault in DEADLY else []), 200, 200]
-
-
-def test_without_an_answer_about_subscribers_nothing_is_stored(run_schedule: RunSchedule) -> None:
-    throttled = (SEND, *[Move(0, Fault.THROTTLED)] * 200)
-    deployment = Deployment(lacks_customer=NOBODY)
-
-    run = run_schedule(schedule(Day((Call(gives_up=True),), throttled, deployment=deployment)))
-
-    assert run.statuses == [503]
-    assert not run.ledger.items
-
-
-@pytest.mark.parametrize("hours", [1, 48])
-def test_a_resume_keeps_to_the_hours_of_the_first_try(run_schedule: RunSchedule, hours: int) -> None:
-    resumed = Day(
-        (Call(key=0, attempts=2),),
-        (SEND, SEND, Move(0), KILLED),
-        gap_hours=23,
-        deployment=Deployment(idempotency_hours=hours),
-    )
-    expired = Day((Call(key=0),), until=Until.KEY_EXPIRY, offset_ms=2_000)
-
-    run = run_schedule(schedule(CUT_OFF, resumed, expired))
-
-    assert len(run.ledger.uses["key-0"]) == 2
-    first, second = run.ledger.uses["key-0"]
-    assert second.expires_at - first.expires_at == 25 * 3600 + 2, "the resume changed the expiry"
-
-
-# The edge of the memory.
-
-
-def test_a_503_that_did_not_see_the_first_row_promises_no_time(run_schedule: RunSchedule) -> None:
-    throttled = [Move(0, Fault.THROTTLED)] * 200
-    late = Day((Call(key=0), Call(payload=1)), (SEND, *throttled), gap_hours=23)
-
-    run = run_schedule(schedule(GIVEN_UP, late))
-
-    assert run.statuses[:2] == [None, 503]
-    refused = bodies(run)[0]
-    assert "resume_until" not in refused
-    assert "within 24 hours of the first time" in refused["detail"]
-
-
-def test_a_key_is_remembered_for_a_day_and_then_free_for_another_payload(run_schedule: RunSchedule) -> None:
-    first = Day((Call(payload=0, key=0),))
-    promised = Day((Call(payload=1, key=0),), until=Until.KEY_PROMISE)
-    last_second = Day((Call(payload=1, key=0),), until=Until.KEY_EXPIRY)
-    free = Day((Call(payload=1, key=0),), until=Until.KEY_EXPIRY, offset_ms=1_000)
-
-    run = run_schedule(schedule(first, promised, last_second, free))
-
-    assert run.statuses == [200, 422, 422, 200, 200]
-
-
-def test_a_resume_at_the_last_second_and_a_retry_10_s_later_write_once(run_schedule: RunSchedule) -> None:
-    resumed = Day((Call(key=0),), until=Until.KEY_PROMISE)
-    retried = Day((Call(key=0),), until=Until.KEY_PROMISE, offset_ms=10_000)
-
-    run = run_schedule(schedule(GIVEN_UP, resumed, retried))
-
-    assert run.statuses == [None, 200, 200, 200]
-    assert times(run, ALL) == {1}
-
-
-@pytest.mark.parametrize("offset_ms", [-1_000, 0, 1_000])
-@pytest.mark.parametrize("every", [1, 2])
-def test_time_to_live_during_a_repeat_never_decides(
-    run_schedule: RunSchedule, offset_ms: int, every: int
-) -> None:
-    first = Day((Call(key=0),))
-    repeat = Day((Call(key=0),), (SEND, Move(), TimeToLive(every), Move()), Until.KEY_EXPIRY, offset_ms)
-
-    run = run_schedule(schedule(first, repeat))
-
-    # At its last second, the key is remembered; then it is another use, as a whole.
-    assert times(run, Payload((0, 4, 8))) == ({1} if offset_ms <= 0 else {2})
-    assert times(run, WITH_IDS) == {1}
-
-
-@pytest.mark.parametrize(("offset_ms", "stored"), [(-1_000, 1), (0, 1), (1_000, 2)])
-def test_an_id_is_remembered_for_its_days(run_schedule: RunSchedule, offset_ms: int, stored: int) -> None:
-    first = Day((Call(),))
-    again = Day((Call(),), (TimeToLive(),), Until.ID_EXPIRY, offset_ms)
-
-    run = run_schedule(schedule(first, again, payloads=(WITH_IDS,)))
-
-    assert times(run, WITH_IDS) == {stored}
-
-
-def test_an_id_that_expires_between_the_requests_of_a_key_is_left_out(run_schedule: RunSchedule) -> None:
-    """A request after the expiry writes the first chunk, one before it the other, which has the ids."""
-    calls = (Call(key=0), Call(key=0, clock_ms=1_000))
-    moves = (SEND, Move(1), Move(1), *[Move(0)] * 9)
-
-    run = run_schedule(
-        schedule(Day((Call(),)), Day(calls, moves, Until.ID_EXPIRY), payloads=(Payload((1, 5, 8)),))
-    )
-
-    assert set(run.statuses) == {200}
-    assert run.ledger.times == {1: 1, 5: 1, 8: 2}
-
-
-def test_in_the_last_second_of_a_key_its_next_use_may_answer(run_schedule: RunSchedule) -> None:
-    first = Day((Call(key=0),))
-    still, already = Call(key=0), Call(key=0, clock_ms=1_000)
-
-    run = run_schedule(
-        schedule(first, Day((still, already), (SEND, *[Move(1)] * 9), Until.KEY_EXPIRY), payloads=(WITH_IDS,))
-    )
-
-    assert set(run.statuses) == {200}
-    assert times(run, WITH_IDS) == {1}
-
-
-def test_an_expired_id_beside_a_known_one_is_stored_again(run_schedule: RunSchedule) -> None:
-    old, new = Day((Call(0),)), Day((Call(1),), gap_hours=25)
-    both = Day((Call(2),), until=Until.ID_EXPIRY, offset_ms=1_000)
-
-    run = run_schedule(schedule(old, new, both, payloads=(Payload((1,)), Payload((2,)), Payload((1, 2)))))
-
-    assert run.ledger.times == {1: 2, 2: 1}
-
-
-def test_what_is_resumed_a_day_late_expires_with_its_first_chunk(run_schedule: RunSchedule) -> None:
-    resumed = Day((Call(key=0),), gap_hours=23)
-    sent_anew = Day((Call(key=0),), until=Until.KEY_EXPIRY, offset_ms=1_000)
-
-    run = run_schedule(schedule(CUT_OFF, resumed, sent_anew))
-
-    assert run.statuses[0] is None
-    assert set(run.statuses[1:]) == {200}
-    assert times(run, Payload((0, 4, 8))) == {2}
-
-
-def test_a_use_that_outlives_its_key_does_not_join_the_next(run_schedule: RunSchedule) -> None:
-    late, next_use = Call(key=0), Call(key=0, clock_ms=1_000)
-    first_chunk, then_the_next_use = Move(0), [Move(1)] * 20
-    both = Day((late, next_use), (SEND, first_chunk, Move(1), *then_the_next_use), Until.KEY_EXPIRY)
-
-    run = run_schedule(schedule(GIVEN_UP, both))
-
-    assert run.statuses[:3] in ([None, 200, 409], [None, 409, 200])
-
-
-@pytest.mark.parametrize("chunks", [1, 2])
-def test_a_clock_before_the_expiry_finishes_what_one_after_it_began(
-    run_schedule: RunSchedule, chunks: int
-) -> None:
-    units = tuple(Unit(customer) for customer in range(10))
-    first = Day((Call(key=0),))
-    after, before = Call(key=0, gives_up=True), Call(key=0, clock_ms=-1_000)
-    moves = (SEND, *[Move()] * chunks, KILLED)
-    second = Day((after, before), moves, Until.KEY_EXPIRY, offset_ms=1_000)
-
-    run = run_schedule(Schedule(units, (Payload(tuple(range(10))),), (first, second)))
-
-    assert run.statuses == [200, None, 200, 200]
-    assert set(run.ledger.times.values()) == {2}
-
-
-def test_calls_with_the_same_x_amzn_request_id_are_told_apart(run_schedule: RunSchedule) -> None:
-    same = Call(x_amzn_request_id=0)
-
-    run = run_schedule(one_day(calls=(same, same, same)))
-
-    assert run.statuses[:3] == [200] * 3
-    assert times(run, Payload((0, 4, 8))) == {3}
-    assert times(run, WITH_IDS) == {1}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 from metering_handlers.inserting import division, insertion
-from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
+from tests.environment import IDEMPOTENCY_TABLE_NAME
 from tests.unit.conftest import StoredItems
 from tests.unit.lambda_calls import FUNCTION_TIME_MS, Answer, Api, Headers, buyer, buyers
 
@@ -20,7 +23,6 @@ Call = Callable[..., object]
 """Answers a request to DynamoDB."""
 Deploy = Callable[..., None]
 """Changes the deployment's rules, by their names."""
-
 
 # Three small chunks: two customers in the first, three in each other.
 WITHOUT_IDS = [buyer(f"c{number}", m=number) for number in range(8)]
@@ -31,92 +33,57 @@ THREE_CHUNKS = buyers(*WITHOUT_IDS)
 class Rows(StoredItems):
     """Rows of the idempotency table."""
 
-    def __init__(self, client: DynamoDBClient) -> None:
-        super().__init__(client, IDEMPOTENCY_TABLE_NAME)
-
-    def of_requests(self) -> dict[str, Mapping[str, Any]]:
+    def of_requests(self) -> dict[str, dict[str, AttributeValueTypeDef]]:
         return {row["id"]["S"]: row for row in self.all() if "#" in row["id"]["S"]}
-
-    def of_entries(self) -> list[Mapping[str, Any]]:
-        return [row for row in self.all() if "#" not in row["id"]["S"]]
-
-    def expire_at(self, row: Mapping[str, Any], seconds: int) -> None:
-        self.put(**{**row, "expires_at": {"N": str(seconds)}})
-
-    def delete(self, row_id: str) -> None:
-        self._client.delete_item(TableName=IDEMPOTENCY_TABLE_NAME, Key={"id": {"S": row_id}})
 
 
 @pytest.fixture
 def rows(dynamodb: DynamoDBClient) -> Rows:
-    return Rows(dynamodb)
-
-
-def client_error(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": ""}}, "Operation")
+    return Rows(dynamodb, IDEMPOTENCY_TABLE_NAME)
 
 
 class Calls:
-    """The functions' calls of DynamoDB: counted, and disturbed where a test says so."""
+    """The functions' calls of DynamoDB: noted, and disturbed where a test says so."""
 
     def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
         """``write`` for each TransactWriteItems, ``read`` for each BatchGetItem."""
-        self.requests: list[dict[str, Any]] = []
-        """The TransactWriteItems."""
+        self.writes: list[dict[str, Any]] = []
         self.reads: list[dict[str, Any]] = []
-        """What each BatchGetItem asks of its one table, without the table's name."""
-        self.on_write: Callable[..., object] | None = None
+        self.on_write: Call | None = None
         """Answers a TransactWriteItems; gets DynamoDB's own answer as a function of the request."""
-        self.on_read: Callable[..., object] | None = None
+        self.on_read: Call | None = None
+        """The same for a BatchGetItem."""
         self._api = api
         client = insertion.tables.client
-        transact, read = client.transact_write_items, client.batch_get_item
+        for name in ("transact_write_items", "batch_get_item"):
+            monkeypatch.setattr(client, name, partial(self._answer, getattr(client, name)))
 
-        def transact_write_items(**request: Any) -> object:  # noqa: ANN401
-            self._note("write")
-            self.requests.append(request)
-            return self.on_write(transact, **request) if self.on_write else transact(**request)
-
-        def batch_get_item(**request: Any) -> object:  # noqa: ANN401
-            self._note("read")
-            self.reads.extend(request["RequestItems"].values())
-            return self.on_read(read, **request) if self.on_read else read(**request)
-
-        monkeypatch.setattr(client, "transact_write_items", transact_write_items)
-        monkeypatch.setattr(client, "batch_get_item", batch_get_item)
-
-    def _note(self, call: str) -> None:
+    def _answer(self, call: Call, /, **request: Any) -> object:  # noqa: ANN401
         # Time passes, so that calls without end fail a test.
         self._api.context.remaining_ms -= 100
-        self.log.append(call)
+        is_write = "TransactItems" in request
+        self.log.append("write" if is_write else "read")
+        (self.writes if is_write else self.reads).append(request)
+        disturbed = self.on_write if is_write else self.on_read
+        return disturbed(call, **request) if disturbed else call(**request)
 
     @property
     def transactions(self) -> list[list[dict[str, Any]]]:
         """The puts of each transaction."""
-        return [[action["Put"] for action in request["TransactItems"]] for request in self.requests]
-
-    @property
-    def units(self) -> int:
-        """Write units of all transactions: of a small record 3, with its index; of a row 2."""
-        puts = [put for transaction in self.transactions for put in transaction]
-        return sum(3 if put["TableName"] == METERING_TABLE_NAME else 2 for put in puts)
+        return [[action["Put"] for action in request["TransactItems"]] for request in self.writes]
 
     def clear(self) -> None:
         self.log.clear()
-        self.requests.clear()
-
-    def write_nothing(self) -> None:
-        """Let each transaction succeed unwritten: moto takes long for many items."""
-        self.on_write = lambda _, **__: {}
+        self.writes.clear()
 
     def cut_off(self, body: object, headers: Headers | None = None, *, after: int = 1) -> Answer:
         """Return the 503 to a bulk insert whose time runs out when that many chunks are written."""
-        left = iter(range(after - 1, -1, -1))
+        written = itertools.count(1)
 
         def write(call: Call, **request: object) -> object:
             answer = call(**request)
-            if next(left) == 0:
+            if next(written) == after:
                 self._api.context.remaining_ms = 0
             return answer
 
@@ -128,14 +95,15 @@ class Calls:
         self.clear()
         return answer
 
-    def refuse(self, code: str) -> None:
-        """Let each transaction fail with an error, as time goes by."""
 
-        def refuse(_: Call, **__: object) -> object:
-            self._api.context.remaining_ms -= 1_000
-            raise client_error(code)
+def failing(code: str, api: Api) -> Call:
+    """Answer each call with an error of DynamoDB's, as time goes by."""
 
-        self.on_write = refuse
+    def fail(*_: object, **__: object) -> object:
+        api.context.remaining_ms -= 1_000
+        raise ClientError({"Error": {"Code": code, "Message": ""}}, "Operation")
+
+    return fail
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """GET /listMeteringRecords/{customerIdentifier}: parameters, answers and errors."""
 
-from __future__ import annotations
-
 import base64
 import json
 from datetime import UTC, datetime
-from unittest.mock import Mock
+from unittest.mock import Mock, create_autospec
 
 import pytest
 from botocore.client import BaseClient
@@ -14,8 +12,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from metering_handlers.contract.queries import NOT_WITH_GROUP_BY, NOT_WITH_TRANSACTION_ID
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from tests.unit.conftest import StoredItems
-from tests.unit.lambda_calls import Api, Query, usage
-from tests.unit.listing.metering_responses import MARKED, PENDING, START, record
+from tests.unit.lambda_calls import Api, Query, buyer, buyers, usage
+from tests.unit.listing.records import MARKED, PENDING, START, pages, record
 
 
 @pytest.fixture
@@ -28,6 +26,14 @@ def marked(api: Api, stored: StoredItems) -> Api:
 
 def iso(milliseconds_after_start: int) -> str:
     return datetime.fromtimestamp((START + milliseconds_after_start) / 1_000, UTC).isoformat()
+
+
+def encoded(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+POSITION: dict[str, object] = {"customer": "c", "kind": "asc", "after": str(START)}
+TOKEN = encoded(POSITION)
 
 
 def test_an_inserted_record_is_listed_as_pending(api: Api) -> None:
@@ -44,21 +50,6 @@ def test_an_inserted_record_is_listed_as_pending(api: Api) -> None:
     }
 
 
-def test_a_marked_record_is_listed_with_its_outcome(marked: Api) -> None:
-    usage_ = {"dimension": "metered_3_id", "value": 20, "status": "failed", "reason": "Unprocessed"}
-    assert marked.records("c").body["records"][2] == {
-        "customerIdentifier": "c",
-        "create_timestamp": START + 2_000,
-        "dimension_usage": [usage_],
-        "status": "failed",
-        "metering_response": json.loads(MARKED["unprocessed"]["metering_response"]["S"]),
-    }
-
-
-def test_a_customer_without_records_has_an_empty_list(api: Api) -> None:
-    assert api.records("nobody").outcome == (200, {"records": [], "next_token": None}, False)
-
-
 @pytest.mark.parametrize(
     "query",
     [{}, {"status": "metered"}, {"limit": "1"}, {"group_by": "dimension"}, {"transaction_id": "t"}],
@@ -66,18 +57,15 @@ def test_a_customer_without_records_has_an_empty_list(api: Api) -> None:
 def test_all_reads_are_strongly_consistent(api: Api, monkeypatch: pytest.MonkeyPatch, query: Query) -> None:
     """Moto is always consistent, so the test looks at the requests to DynamoDB."""
     api.insert_one("c", usage("t", m=1))
-    consistent: list[object] = []
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
+    calls = create_autospec(call, side_effect=call)
+    monkeypatch.setattr(BaseClient, "_make_api_call", calls)
 
-    def note(client: BaseClient, operation: str, parameters: dict[str, dict[str, object]]) -> object:
-        requests = parameters["RequestItems"].values() if operation == "BatchGetItem" else [parameters]
-        consistent.extend(request.get("ConsistentRead") for request in requests)  # type: ignore[attr-defined]
-        return call(client, operation, parameters)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", note)
     assert api.records("c", **query).status == 200
 
-    assert consistent == [True] * (2 if "transaction_id" in query else 1)
+    assert [str(each).count("'ConsistentRead': True") for each in calls.mock_calls] == (
+        [1, 1] if "transaction_id" in query else [1]
+    )
 
 
 @pytest.mark.parametrize("query", [{}, {"group_by": "dimension"}, {"transaction_id": "t"}])
@@ -124,6 +112,8 @@ def test_a_table_that_does_not_answer_in_time_is_a_503(
         ({"from_": "2026-11-24"}, []),
         ({"from_": "1970-01-01", "to": "1999-12-31T23:59:59Z"}, []),
         ({"from_": "946684800000"}, [0, 1, 2, 3]),
+        ({"next_token": TOKEN}, [1, 2, 3]),
+        ({"next_token": TOKEN, "from_": str(START), "to": str(START)}, []),
     ],
 )
 def test_a_list_has_what_its_parameters_ask_for(marked: Api, query: Query, expected: list[int]) -> None:
@@ -131,14 +121,7 @@ def test_a_list_has_what_its_parameters_ask_for(marked: Api, query: Query, expec
 
     assert answer.status == 200, answer.body
     assert [(each["create_timestamp"] - START) // 1_000 for each in answer.body["records"]] == expected
-
-
-def encoded(document: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
-
-
-POSITION: dict[str, object] = {"customer": "c", "kind": "asc", "after": str(START)}
-TOKEN = encoded(POSITION)
+    assert answer.body["next_token"] is None
 
 
 BAD_QUERIES: dict[str, list[Query]] = {
@@ -166,7 +149,7 @@ BAD_QUERIES: dict[str, list[Query]] = {
         {"next_token": encoded({"customer": "c", "kind": "asc"})},
         *(
             {"next_token": encoded(POSITION | {"after": after})}
-            for after in (1, "1; DROP", "9" * 49, "1e200", "NaN")
+            for after in (1, "1; DROP", "9" * 39, "1E+200", "1E-200", "-", "NaN")
         ),
         *({"next_token": encoded(POSITION | change)} for change in ({"more": 1}, {"customer": "other"})),
         # A token continues only the list it comes from.
@@ -191,10 +174,6 @@ def test_digits_before_the_year_2000_are_explained(api: Api) -> None:
     assert "hyphens" in error["detail"]
 
 
-def test_a_token_continues_the_list_it_comes_from(marked: Api) -> None:
-    assert len(marked.records("c", next_token=TOKEN).body["records"]) == 3
-
-
 @pytest.mark.parametrize(
     ("query", "others"),
     [({"group_by": "dimension"}, NOT_WITH_GROUP_BY), ({"transaction_id": "t"}, NOT_WITH_TRANSACTION_ID)],
@@ -210,52 +189,78 @@ def test_every_parameter_that_conflicts_is_named(api: Api, query: Query, others:
     assert answer.refusal == (400, {(f"/{other}", f"not_with_{name}") for other in others})
 
 
-def test_odd_records_are_listed_as_well_as_they_can_be(api: Api, stored: StoredItems) -> None:
-    usage_of_every_type = [
-        {"M": {"dimension": {"S": "m"}, "value": {"N": "1.5"}}},
-        {"M": {"dimension": {"S": "m"}, "value": {"S": "7"}}},
-        {"M": {"dimension": {"S": "m"}, "value": {"BOOL": True}}},
-        {"M": {"value": {"N": "12345678901234567890"}}},
-        {"M": {"dimension": {"B": b"\x00"}, "value": {"NULL": True}}},
-        {"M": {}},
-        {"S": "junk"},
+def test_odd_records_are_listed_and_added_up_as_well_as_possible(api: Api, stored: StoredItems) -> None:
+    """In pages of one record; of the values, totals count whole numbers, exactly."""
+    m = {"dimension": {"S": "m"}}
+    odd = [{"N": "1.5"}, {"S": "7"}, {"BOOL": True}, {"NULL": True}, {"L": [{"N": "7"}]}]
+    whole = [{"N": text} for text in ("3.0", "1E+2", str(2**53), "1", "9" * 38)]
+    usage_ = [
+        *({"M": m | {"value": value}} for value in odd + whole),
+        {"M": {"dimension": {"N": "7"}, "value": {"N": "12345678901234567890"}}},
+        {"M": {"dimension": {"B": b"\x00"}, "value": {"N": "5"}}},
+        *({"M": {}}, {"M": {"dimension": {"L": []}}}, {"S": "junk"}),
     ]
-    stored.put(customerIdentifier={"S": "c"}, create_timestamp={"N": "1606176000"})
-    stored.put(**record("1606176000.5", {"dimension_usage": {"S": "none"}}))
-    marks = {
-        "metering_response": {"S": '{"Quantity": NaN}'},
-        "request_id": {"NS": ["1", "2"]},
-        "dimension_usage": {"L": usage_of_every_type},
-    }
-    stored.put(**record("1606176000000000000", marks))  # type: ignore[arg-type]
-    stored.put(**record("1e30", {"metering_response": {"M": {"a": {"L": [{"N": "1"}]}}}}))
+    answer = {"S": '{"Results": [{"UsageRecord": {"Dimension": "7"}, "Status": "Success"}]}'}
+    marks = {"metering_response": answer, "request_id": {"NS": ["1", "2"]}, "dimension_usage": {"L": usage_}}
+    stored.put(customerIdentifier={"S": "c"}, create_timestamp={"N": "-5"})
+    stored.put(**record("1606176000", {"dimension_usage": {"S": "none"}}))
+    stored.put(**record("1606176000.5", {"metering_response": {"M": {"a": {"NS": ["1"]}}}}))
+    stored.put(**record("1606176000000000001", marks))  # type: ignore[arg-type]
+    stored.put(**record("1e30", PENDING, m=1))
 
-    answer = api.records("c")
+    records = [each for page in pages(api, limit="1") for each in page["records"]]
 
-    assert answer.status == 200
-    in_seconds, decimal, nanoseconds, huge = answer.body["records"]
-    assert in_seconds["create_timestamp"] == 1606176000
-    assert (in_seconds["dimension_usage"], in_seconds["status"]) == ([], "failed")
-    assert (decimal["create_timestamp"], decimal["dimension_usage"]) == (1606176000.5, [])
-    assert nanoseconds["create_timestamp"] == 1606176000000000000
-    assert nanoseconds["metering_response"] == '{"Quantity": NaN}'
-    assert "request_id" not in nanoseconds
-    values = [(entry["dimension"], entry["value"]) for entry in nanoseconds["dimension_usage"]]
-    whole = (None, 12345678901234567890)
-    assert values == [("m", 1.5), ("m", None), ("m", None), whole, ("AA==", None), (None, None)]
-    assert (huge["create_timestamp"], huge["metering_response"]) == (10**30, {"a": [1]})
+    timestamps = [-5, 1606176000, 1606176000.5, 1606176000000000001, 10**30]
+    assert [each["create_timestamp"] for each in records] == timestamps
+    assert [each["dimension_usage"] for each in records[:3]] == [[], [], []]
+    assert records[2]["metering_response"] == {"a": [1]}
+    assert "request_id" not in records[3]
+    used = [(each["dimension"], each["value"]) for each in records[3]["dimension_usage"]]
+    assert used == [
+        *(("m", value) for value in (1.5, None, None, None, None, 3, 100, 2**53, 1, int("9" * 38))),
+        *((None, 12345678901234567890), ("AA==", 5), (None, None), (None, None)),
+    ]
+    assert {each["status"] for each in records[3]["dimension_usage"]} == {"failed"}
+    (page,) = pages(api, group_by="dimension")
+    sums = [
+        [each["dimension"], *each["pending"].values(), *each["failed"].values()] for each in page["totals"]
+    ]
+    assert sums == [
+        ["AA==", 0, 0, 1, 5],
+        ["m", 1, 1, 1, 103 + 2**53 + 1 + int("9" * 38)],
+        [None, 0, 0, 1, 12345678901234567890],
+    ]
+    assert page["record_count"] == 5
 
 
-@pytest.mark.parametrize("levels", [254, 255, 5_000, 100_000])
-@pytest.mark.parametrize("stringified", [False, True])
-def test_no_depth_of_an_answer_is_a_500(
-    api: Api, stored: StoredItems, levels: int, stringified: bool
+@pytest.fixture
+def inserted(api: Api) -> Api:
+    """Store three records of customer c, 1 s apart, and one of customer d; one holds three entries."""
+    for entries in (
+        [buyer("c", "t0", m=0)],
+        [buyer("c", "a b", m=2), buyer("c", "a+b&c", m=2), buyer("c", m=1)],
+        [buyer("c", "t1", m=1), buyer("d", "t1", m=7)],
+    ):
+        assert api.insert_many(buyers(*entries)).status == 200
+        api.request_time += 1_000
+    return api
+
+
+def values(api: Api, customer: str, transaction_id: str) -> list[int]:
+    """Return the quantities of the records that hold an entry."""
+    answer = api.records(customer, transaction_id=transaction_id)
+    assert (answer.status, answer.body["next_token"]) == (200, None)
+    return [each["dimension_usage"][0]["value"] for each in answer.body["records"]]
+
+
+@pytest.mark.parametrize(
+    ("customer", "transaction_id", "expected"),
+    [
+        *(("c", "t1", [1]), ("d", "t1", [7]), ("c", "a b", [5]), ("c", "a+b&c", [5])),
+        *(("c", "t3", []), ("d", "t0", []), ("nobody", "t1", [])),
+    ],
+)
+def test_only_the_record_that_holds_the_entry_is_listed(
+    inserted: Api, customer: str, transaction_id: str, expected: list[int]
 ) -> None:
-    """Pydantic serializes 255 levels, of which the record is one; Python parses some thousands."""
-    nested = "[" * levels + "]" * levels
-    text = json.dumps(nested) if stringified else nested
-    stored.put(**record(1, {"metering_response": {"S": text}}))
-
-    (listed,) = api.records("c").body["records"]
-
-    assert listed["metering_response"] == (json.loads(nested) if levels <= 254 else nested)
+    assert values(inserted, customer, transaction_id) == expected

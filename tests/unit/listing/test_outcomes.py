@@ -1,244 +1,157 @@
 """The outcome of a record and of its dimensions, from what the hourly job stored."""
 
-from __future__ import annotations
-
 import json
+from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
-from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-from pydantic_core import to_json
 
 from metering_handlers.contract.queries import RecordStatus
-from metering_handlers.listing.outcomes import outcome_of
-from tests.unit.listing.metering_responses import MARKED, PENDING, Item
+from metering_handlers.listing.pages import page_of
+from metering_handlers.listing.query import Batch
+from metering_handlers.listing.totals import totals_of
+from tests.unit.listing.records import MARKED, PENDING, Item, record
 
-Told = tuple[str, list[tuple[str, str | None]]]
-"""A record's status, and the status and reason of its dimensions."""
-
-BILLED = MARKED["every dimension billed"]
-EXCEPTIONS = ["exception, release of 2025", "exception, release of April 2026"]
-METERED: Told = ("metered", [("metered", None)])
-UNKNOWN: Told = ("failed", [("failed", "Unknown")])
+M, N = "metered_1_id", "metered_3_id"
+BILLED = ("metered", "metered", "metered")
+UNKNOWN = ("failed", "Unknown", "Unknown")
 
 
-def used(*dimensions: str) -> AttributeValueTypeDef:
-    return {"L": [{"M": {"dimension": {"S": name}, "value": {"N": "10"}}} for name in dimensions]}
+def listed(item: Item) -> Any:  # noqa: ANN401 - parsed JSON
+    (text,) = page_of([Batch([item], None)], status=None, limit=1).records
+    return json.loads(text, parse_constant=pytest.fail)
 
 
-def marked(response: object, *dimensions: str) -> Item:
-    """Build a record as the job marks it; a response that is text goes as it is, another one as JSON."""
-    text = response if isinstance(response, str) else json.dumps(response)
-    return {"dimension_usage": used(*(dimensions or ("m",))), "metering_response": {"S": text}}
+def told(item: Item) -> tuple[str, ...]:
+    """Return a record's status, and for each dimension the reason of its failure, or else its status."""
+    found = listed(item)
+    return (found["status"], *(used.get("reason", used["status"]) for used in found["dimension_usage"]))
+
+
+def answered(response: object) -> Item:
+    """Build what the job sets; a response that is text goes as it is, another one as JSON."""
+    return {"metering_response": {"S": response if isinstance(response, str) else json.dumps(response)}}
 
 
 def result(dimension: object, status: object) -> dict[str, object]:
     return {"UsageRecord": {"Dimension": dimension, "Quantity": 10}, "Status": status}
 
 
-def told(item: Item) -> Told:
-    outcome = outcome_of(item)
-    return outcome.status.value, [(entry.status.value, entry.reason) for entry in outcome.dimensions]
+def named_again(*results: object) -> Item:
+    """Build an answer that names M among the unprocessed too, as may happen to usage with allocations."""
+    return answered({"Results": results, "UnprocessedRecords": [{"Dimension": M}]})
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("every dimension billed", ("metered", [("metered", None), ("metered", None)])),
-        ("CustomerNotSubscribed", ("failed", [("metered", None), ("failed", "CustomerNotSubscribed")])),
-        ("DuplicateRecord", ("failed", [("failed", "DuplicateRecord"), ("metered", None)])),
-        ("unprocessed", ("failed", [("metered", None), ("failed", "Unprocessed")])),
-        (EXCEPTIONS[0], ("failed", [("failed", "InvalidUsageDimensionException")] * 2)),
-        (EXCEPTIONS[1], ("failed", [("failed", "InvalidUsageDimensionException")] * 2)),
-    ],
-)
-@pytest.mark.parametrize("flag", [None, {"BOOL": True}, {"BOOL": False}, {"S": "true"}])
-def test_the_stored_answer_decides_whatever_the_flag_says(
-    name: str, expected: Told, flag: AttributeValueTypeDef | None
-) -> None:
-    item: Item = {"dimension_usage": used("metered_1_id", "metered_3_id"), **MARKED[name]}
-    del item["metering_failed"]
-    if flag:
-        item["metering_failed"] = flag
-
-    assert told(item) == expected
-    assert isinstance(outcome_of(item).metering_response, dict)
-    assert told(item | PENDING) == ("pending", [("pending", None)] * 2)
-
-
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {},
-        *({"metering_failed": {"BOOL": flag}} for flag in (True, False)),
-        *({"metering_pending": {"S": text}} for text in ("TRUE", "true ", "false")),
-        *({"metering_pending": {"BOOL": True}}, {"metering_pending": {"NULL": True}}),
-    ],
-)
-def test_without_an_answer_nothing_is_metered(attributes: Item) -> None:
-    """And only the value that the job reads makes a record pending."""
-    assert told({"dimension_usage": used("m")} | attributes) == UNKNOWN
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        # Cut off, as by an editor of the table.
-        *(marks["metering_response"]["S"][:-20] for marks in (BILLED, MARKED[EXCEPTIONS[0]])),
-        *("", "billed by hand", '"billed by hand"', '{"Results": [', '"{\\"Results\\": ["'),
-        *("null", "7", "[]", "{}", '{"Quantity": NaN}', '{"Quantity": 1e999}'),
-        '{"Quantity": ' + "9" * 5_000 + "}",
-        '{"code": "\\ud800"}',
-        '{"code": "' + "x" * 1_000 + '"}',
-        '{"code": 400, "name": ""}',
-        "[" * 100_000,
-        {"Results": "none", "UnprocessedRecords": None},
-        {"Results": [], "UnprocessedRecords": []},
-        {"Results": [None, "m", {}, {"UsageRecord": "m", "Status": "Success"}]},
-        {"Results": [result("m", None), result(["m"], "Success"), result("m", ""), result("M", "Success")]},
-        {"UnprocessedRecords": [None, "m", {"Dimension": None}]},
-        # Another dimension's outcome; a dimension that has the name of an exception's member.
-        {"Results": [result("other", "Success")], "code": "CustomerNotSubscribed"},
-    ],
-)
-def test_a_dimension_that_no_readable_answer_names_is_not_metered(response: object) -> None:
-    item = marked(response)
-
-    assert told(item) == UNKNOWN
-    json.loads(to_json(outcome_of(item).metering_response), parse_constant=pytest.fail)
-
-
-@pytest.mark.parametrize("text", ["billed by hand", '{"Results": [', '"{\\"Results\\": ["'])
-def test_text_that_is_not_json_is_listed_as_it_is_stored(text: str) -> None:
-    expected = json.loads(text) if text.startswith('"') else text
-
-    assert outcome_of(marked(text)).metering_response == expected
-
-
-def test_one_dimension_without_evidence_makes_the_record_failed() -> None:
-    names: list[AttributeValueTypeDef] = [{"S": "m"}, {"S": "x"}, {"N": "7"}, {"S": "n"}]
-    item = marked({"Results": [result(name, "Success") for name in ("m", "7", "n")]})
-    item["dimension_usage"] = {"L": [{"M": {"dimension": name}} for name in names]}
-
-    unknown = ("failed", "Unknown")
-    assert told(item) == ("failed", [("metered", None), unknown, unknown, ("metered", None)])
-
-
-@pytest.mark.parametrize(
-    ("item", "status"),
-    [
-        (PENDING, "pending"),
-        ({}, "failed"),
-        ({"metering_failed": {"BOOL": False}}, "failed"),
-        # An answer about other dimensions: those of the customer's other records of the hour.
-        (BILLED, "failed"),
-        (BILLED | {"dimension_usage": {"L": [{"S": "junk"}]}}, "failed"),
-    ],
-)
-def test_a_record_without_dimensions_is_pending_or_failed(item: Item, status: str) -> None:
-    assert told(item) == (status, [])
-
-
-def test_the_answer_for_24_dimensions_with_allocations_is_read() -> None:
-    """As the job of License ARNs stores it: some 300 JSON arrays and objects."""
-    names = [f"d{number}" for number in range(24)]
-    allocations = [
-        {"Tags": [{"Key": "team", "Value": f"t{number}"}], "AllocatedUsageQuantity": 1} for number in range(3)
-    ]
-    usage: list[dict[str, object]] = [{"Dimension": name, "UsageAllocations": allocations} for name in names]
-    results = [{"UsageRecord": each, "Status": "Success"} for each in usage[:-1]]
-    response = {"Results": results, "UnprocessedRecords": usage[-1:]}
-
-    outcome = outcome_of(marked(response, *names))
-
-    assert outcome.metering_response == response
-    assert [entry.reason for entry in outcome.dimensions] == [None] * 23 + ["Unprocessed"]
-
-
-@pytest.mark.parametrize(
-    ("statuses", "expected"),
-    [
-        (["Success", "DuplicateRecord"], METERED),
-        (["DuplicateRecord", "Success"], METERED),
-        (["Success"], METERED),
-        (["DuplicateRecord"], ("failed", [("failed", "DuplicateRecord")])),
-    ],
-)
-def test_a_dimension_that_was_billed_once_is_never_called_failed(statuses: list[str], expected: Told) -> None:
-    """An answer can list a dimension more than once; failed usage is sent again as a whole."""
-    results = [result("m", status) for status in statuses]
-
-    assert told(marked({"Results": results, "UnprocessedRecords": [{"Dimension": "m"}]})) == expected
-
-
-@pytest.mark.parametrize(
-    ("response", "reason"),
-    [
-        ({"code": "ThrottlingException", "message": "Rate exceeded"}, "ThrottlingException"),
-        ({"name": "TimeoutError", "$metadata": {}}, "TimeoutError"),
-        ({"errno": -104, "code": "ECONNRESET", "name": "Error"}, "ECONNRESET"),
-        ({"code": None, "name": "InvalidProductCodeException"}, "InvalidProductCodeException"),
-    ],
-)
-def test_an_exception_fails_every_dimension_for_its_code(response: dict[str, object], reason: str) -> None:
-    for text in (json.dumps(response), json.dumps(json.dumps(response))):
-        assert told(marked(text, "m", "n")) == ("failed", [("failed", reason)] * 2)
-
-
-def test_an_answer_stored_as_a_map_is_read_like_text() -> None:
-    named: AttributeValueTypeDef = {"M": {"Dimension": {"S": "m"}}}
-    results: AttributeValueTypeDef = {"L": [{"M": {"UsageRecord": named, "Status": {"S": "Success"}}}]}
-
-    assert told({"dimension_usage": used("m"), "metering_response": {"M": {"Results": results}}}) == METERED
-
-
-def _list_of(elements: list[AttributeValueTypeDef]) -> AttributeValueTypeDef:
-    return {"L": elements}
-
-
-def _map_of(members: dict[str, AttributeValueTypeDef]) -> AttributeValueTypeDef:
-    return {"M": members}
-
-
-_MEMBERS = [
-    *("dimension", "value", "Results", "UnprocessedRecords", "UsageRecord", "Dimension", "Status", "code")
+EXCEPTIONS: dict[str, object] = {
+    "ThrottlingException": {"code": "ThrottlingException", "message": "Rate exceeded"},
+    "TimeoutError": {"code": None, "name": "TimeoutError", "$metadata": {}},
+    "ECONNRESET": {"errno": -104, "code": "ECONNRESET", "name": "Error"},
+    # The longest reason.
+    "x" * 128: {"code": "x" * 129, "name": "x" * 128},
+}
+UNREADABLE = [
+    # Cut off, as by an editor of the table.
+    *(marks["metering_response"]["S"][:-20] for marks in MARKED.values()),
+    *("", "billed by hand", '"billed by hand"', '{"Results": [', '"{\\"Results\\": ["'),
+    *("null", "7", "[]", "{}", '{"Quantity": NaN}', '{"Quantity": 1e999}', '{"code": "\\ud800"}'),
+    *('{"Quantity": ' + "9" * 5_000 + "}", '{"code": 400, "name": ""}'),
+    # What parses these, or writes them again, has some limit of depth.
+    *("[" * levels + "]" * levels for levels in (100, 200, 255, 5_000, 100_000)),
+    {"Results": "none", "UnprocessedRecords": None},
+    {"Results": [], "UnprocessedRecords": []},
+    {"Results": [None, M, {}, {"UsageRecord": M, "Status": "Success"}]},
+    {"Results": [result(M, None), result([M], "Success"), result(M, ""), result(M.upper(), "Success")]},
+    {"UnprocessedRecords": [None, M, {"Dimension": None}]},
+    # Another dimension's outcome; a member that has the name of an exception's.
+    {"Results": [result("other", "Success")], "code": "CustomerNotSubscribed"},
+    {"UnprocessedRecords": [], "code": "CustomerNotSubscribed"},
 ]
-_attributes: st.SearchStrategy[AttributeValueTypeDef] = st.recursive(
-    st.one_of(
-        st.builds(lambda text: {"S": text}, st.text()),
-        st.builds(lambda number: {"N": str(number)}, st.integers() | st.decimals(-9, 9, places=2)),
-        st.sampled_from(
-            [{"BOOL": True}, {"B": b"\xff"}, {"NULL": True}, {"NS": ["1", "2.5"]}, {"SS": ["m"]}]
-        ),
-    ),
-    lambda inner: st.one_of(
-        st.builds(_list_of, st.lists(inner)),
-        st.builds(_map_of, st.dictionaries(st.sampled_from(_MEMBERS), inner)),
-    ),
+NO_USAGE: Item = {"dimension_usage": {"L": [{"S": "junk"}]}}
+WRONG_DIMENSION = "InvalidUsageDimensionException"
+M_BILLED, M_REFUSED, N_BILLED = result(M, "Success"), result(M, "DuplicateRecord"), result(N, "Success")
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        (MARKED["every dimension billed"], BILLED),
+        (MARKED["CustomerNotSubscribed"], ("failed", "metered", "CustomerNotSubscribed")),
+        (MARKED["DuplicateRecord"], ("failed", "DuplicateRecord", "metered")),
+        (MARKED["unprocessed"], ("failed", "metered", "Unprocessed")),
+        (MARKED["exception, release of 2025"], ("failed", WRONG_DIMENSION, WRONG_DIMENSION)),
+        (MARKED["exception, release of April 2026"], ("failed", WRONG_DIMENSION, WRONG_DIMENSION)),
+        *((answered(each), ("failed", reason, reason)) for reason, each in EXCEPTIONS.items()),
+        *((answered(each), UNKNOWN) for each in UNREADABLE),
+        ({}, UNKNOWN),
+        # Only the value that the job reads makes a record pending.
+        *(({"metering_pending": {"S": text}}, UNKNOWN) for text in ("TRUE", "true ", "false")),
+        *(({"metering_pending": other}, UNKNOWN) for other in ({"BOOL": True}, {"NULL": True})),
+        # What was billed once is never called failed: failed usage is sent again as a whole.
+        (named_again(M_BILLED, N_BILLED), BILLED),
+        (named_again(M_BILLED, M_REFUSED), ("failed", "metered", "Unknown")),
+        (named_again(M_REFUSED, M_BILLED), ("failed", "metered", "Unknown")),
+        (named_again(M_REFUSED, N_BILLED), ("failed", "DuplicateRecord", "metered")),
+        # Without dimensions; the answer is about the customer's other records of the hour.
+        *((marks | NO_USAGE, ("failed",)) for marks in (MARKED["every dimension billed"], {})),
+        # A map in place of text.
+        ({"metering_response": TypeSerializer().serialize({"Results": [M_BILLED, N_BILLED]})}, BILLED),
+    ],
 )
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(_MEMBERS), inner),
+def test_the_stored_answer_decides_whatever_the_flag_says(marks: Item, expected: tuple[str, ...]) -> None:
+    item = record(1, marks, **{M: 10, N: 20})
+
+    assert told(item | PENDING) == ("pending",) * len(expected)
+    for flag in (True, False):
+        assert told(item | {"metering_failed": {"BOOL": flag}}) == expected
+    item.pop("metering_failed", None)
+    assert told(item) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "billed by hand", '{"Results": [', '{"a": NaN}', '{"a": "\\ud800"}', {"a": [1, "é", None]}],
 )
+def test_an_answer_is_listed_parsed_and_other_text_as_it_is(content: object) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    for stored in (text, json.dumps(text)):
+        assert listed(record(1, answered(stored)))["metering_response"] == content
+
+
+_NAMES = st.sampled_from(
+    ["dimension", "value", "Results", "UnprocessedRecords", "UsageRecord", "Dimension", "Status", "code"]
+)
+_texts = st.text() | st.sampled_from(["m", "Success"])
+
+
+def nested(leaves: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(_NAMES, inner), max_leaves=20)
+
+
+_json = nested(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | _texts)
+_stored = nested(st.none() | st.integers() | st.decimals(-9, 9, places=2) | st.binary() | _texts)
 
 
 @given(
-    item=st.dictionaries(
+    marks=st.dictionaries(
         st.sampled_from(["dimension_usage", "metering_pending", "metering_failed", "metering_response"]),
-        _attributes,
+        _stored.map(TypeSerializer().serialize),
     ),
-    response=st.none() | _json.map(json.dumps) | _json.map(json.dumps).map(json.dumps) | st.text(),
+    response=st.none() | _json.map(json.dumps) | _json.map(json.dumps).map(json.dumps) | _texts,
 )
-def test_any_record_has_an_outcome_that_is_json(item: Item, response: str | None) -> None:
-    if response is not None:
-        item["metering_response"] = {"S": response}
+def test_any_record_is_listed_filtered_and_added_up_alike(marks: Item, response: str | None) -> None:
+    item = record(1, marks if response is None else marks | answered(response))
 
-    outcome = outcome_of(item)
+    found = listed(item)
 
-    for entry in outcome.dimensions:
-        assert (entry.reason is None) == (entry.status is not RecordStatus.FAILED)
-        if entry.status is RecordStatus.METERED:
-            assert "Success" in str(item["metering_response"])
-        json.dumps([entry.dimension, entry.value, entry.reason], ensure_ascii=False).encode()
-    json.dumps(outcome.metering_response, ensure_ascii=False, allow_nan=False).encode()
+    batches = [Batch([item], None)]
+    for status in RecordStatus:
+        assert len(page_of(batches, status=status, limit=1).records) == (found["status"] == status)
+    totals = totals_of(batches)[0].by_dimension
+    assert {(used["dimension"], used["status"]) for used in found["dimension_usage"]} == {
+        (name, status) for name, sums in totals.items() for status, total in sums.items() if total.records
+    }
+    for used in found["dimension_usage"]:
+        assert ("reason" in used) == (used["status"] == "failed")
+        assert used["status"] != "metered" or "Success" in str(item["metering_response"])

@@ -1,56 +1,35 @@
-"""Pages: they follow each other, and end before Lambda's limits of time and size."""
-
-from __future__ import annotations
+"""Pages of records and totals: they follow each other, and end before Lambda's limits of time and size."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ReadTimeoutError
-from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
 from metering_handlers.listing.pages import Page, page_of
 from metering_handlers.listing.query import Batch
 from tests.unit.conftest import StoredItems
 from tests.unit.lambda_calls import FUNCTION_TIME_MS, Api
-from tests.unit.listing.metering_responses import MARKED, PENDING, record
-
-Item = dict[str, AttributeValueTypeDef]
-ByStatus = dict[str, list[int]]
+from tests.unit.listing.records import MARKED, PENDING, Item, pages, record
 
 LAMBDA_LIMIT = 6_291_556
 """Bytes of an answer (Lambda's error message for a larger one names the limit)."""
 LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
-
-
-def listed(api: Api, **query: str) -> tuple[list[int | float], list[int]]:
-    """Follow the pages of customer c's records; return the timestamps, and how many each page had."""
-    timestamps: list[int | float] = []
-    sizes: list[int] = []
-    token: dict[str, str] = {}
-    while True:
-        page = api.records("c", **query, **token).body
-        timestamps += [record["create_timestamp"] for record in page["records"]]
-        sizes.append(len(page["records"]))
-        if page["next_token"] is None:
-            return timestamps, sizes
-        token = {"next_token": page["next_token"]}
+STATUSES = ["metered", *["failed"] * 5, "pending"] * 3
+"""Of `every_outcome`, by timestamp."""
 
 
 @pytest.fixture
-def every_outcome(api: Api, stored: StoredItems) -> tuple[Api, ByStatus]:
-    """Store 21 records of customer c with every outcome in turn; return the timestamps by status."""
-    status_of = dict.fromkeys(MARKED, "failed") | {"pending": "pending", "every dimension billed": "metered"}
-    expected: ByStatus = {"": [], "pending": [], "metered": [], "failed": []}
+def every_outcome(api: Api, stored: StoredItems) -> Api:
+    """Store 21 records of customer c with every outcome in turn."""
     for number in range(21):
-        name = list(status_of)[number % len(status_of)]
-        stored.put(**record(number, MARKED.get(name, PENDING), metered_1_id=1, metered_3_id=1))
-        expected[status_of[name]].append(number)
-        expected[""].append(number)
-    return api, expected
+        marks = [*MARKED.values(), PENDING][number % 7]
+        stored.put(**record(number, marks, metered_1_id=10, metered_3_id=10))
+    return api
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None, items: int) -> list[str]:
@@ -70,52 +49,92 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None, item
     return calls
 
 
-@pytest.mark.parametrize("query", [{}, {"status": "pending"}, {"status": "metered"}, {"status": "failed"}])
+@pytest.mark.parametrize("status", ["", "pending", "metered", "failed"])
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize(
     ("items", "remaining_ms"), [(100, FUNCTION_TIME_MS), (5, FUNCTION_TIME_MS), (5, 0)], ids=str
 )
 def test_pages_list_each_record_with_the_asked_status_once(  # noqa: PLR0917
-    every_outcome: tuple[Api, ByStatus],
+    every_outcome: Api,
     monkeypatch: pytest.MonkeyPatch,
     items: int,
     remaining_ms: int,
     order: str,
-    query: dict[str, str],
+    status: str,
 ) -> None:
     """Without time left, a page ends after one answer of DynamoDB's, which may hold no match."""
-    api, expected = every_outcome
-    api.context.remaining_ms = remaining_ms
+    every_outcome.context.remaining_ms = remaining_ms
     answer_with(monkeypatch, items=items)
+    query = {"order": order} | ({"status": status} if status else {})
+    expected = [number for number, each in enumerate(STATUSES) if status in {"", each}]
 
     for limit in (1, 4, 5, 1_000):
-        found, sizes = listed(api, order=order, limit=str(limit), **query)
-        assert found == expected[query.get("status", "")][:: 1 if order == "asc" else -1]
+        found = pages(every_outcome, limit=str(limit), **query)
+        timestamps = [each["create_timestamp"] for page in found for each in page["records"]]
+        assert timestamps == expected[:: 1 if order == "asc" else -1]
+        sizes = [len(page["records"]) for page in found]
         assert all(size == limit for size in sizes[:-1]) or not remaining_ms
         assert max(sizes) <= limit
 
 
-def test_a_full_page_of_the_last_records_has_no_token(every_outcome: tuple[Api, ByStatus]) -> None:
-    api, expected = every_outcome
-    limit = len(expected["failed"])
+def test_a_full_page_of_the_last_records_has_no_token(every_outcome: Api) -> None:
+    (page,) = pages(every_outcome, limit="15", status="failed")
 
-    assert listed(api, limit=str(limit), status="failed") == (expected["failed"], [limit])
+    assert len(page["records"]) == 15
 
 
-def test_odd_timestamps_page_as_well(api: Api, stored: StoredItems) -> None:
-    for timestamp in ("-5", "1606176000.5", "1606176000000000001"):
-        stored.put(**record(timestamp, {}))
+@pytest.mark.parametrize("items", [100, 5])
+def test_totals_of_all_pages_count_each_record_once(
+    every_outcome: Api, monkeypatch: pytest.MonkeyPatch, items: int
+) -> None:
+    every_outcome.context.remaining_ms = 0
+    answer_with(monkeypatch, items=items)
 
-    assert listed(api, limit="1")[0] == [-5, 1606176000.5, 1606176000000000001]
+    found = pages(every_outcome, group_by="dimension", from_="1970-01-01T00:00:00.007Z")
+
+    sums: Counter[str] = Counter()
+    for row in (row for page in found for row in page["totals"]):
+        for status in ("pending", "metered", "failed"):
+            assert row[status]["records"] * 10 == row[status]["quantity"]
+            sums[f"{row['dimension']} {status}"] += row[status]["records"]
+    assert sums == {
+        "metered_1_id pending": 2,
+        "metered_1_id metered": 6,
+        "metered_1_id failed": 6,
+        "metered_3_id pending": 2,
+        "metered_3_id metered": 4,
+        "metered_3_id failed": 8,
+    }
+    assert sum(page["record_count"] for page in found) == 14
+
+
+@pytest.mark.parametrize("max_bytes", [100, 5_000])
+def test_totals_are_cut_before_the_answer_outgrows_lambda(
+    api: Api, stored: StoredItems, monkeypatch: pytest.MonkeyPatch, max_bytes: int
+) -> None:
+    """But a page always has a record."""
+    monkeypatch.setattr("metering_handlers.listing.totals.MAX_ANSWER_BYTES", max_bytes)
+    for number in range(20):
+        stored.put(**record(number, PENDING, **{f"d{number}": 1, "same": 1}))
+
+    found = pages(api, group_by="dimension")
+
+    assert len(found) == (20 if max_bytes == 100 else 2)
+    assert len(json.dumps(json.dumps(found[0]))) < max(max_bytes, 800) + 500
+    sums: Counter[str] = Counter()
+    for row in (row for page in found for row in page["totals"]):
+        sums[row["dimension"]] += row["pending"]["quantity"]
+    assert sums == {"same": 20, **{f"d{number}": 1 for number in range(20)}}
 
 
 def test_a_query_that_dynamodb_did_not_answer_is_repeated(
-    every_outcome: tuple[Api, ByStatus], monkeypatch: pytest.MonkeyPatch
+    every_outcome: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api, expected = every_outcome
     calls = answer_with(monkeypatch, LOST, None, LOST, LOST, items=10)
 
-    assert listed(api) == (expected[""], [21])
+    (page,) = pages(every_outcome)
+
+    assert len(page["records"]) == 21
     assert len(calls) == 3 + 3
 
 
@@ -126,54 +145,43 @@ def test_a_query_that_dynamodb_did_not_answer_is_repeated(
     ids=["dynamodb stops answering", "no time for another query"],
 )
 def test_what_was_read_in_time_is_answered_with_a_token(
-    every_outcome: tuple[Api, ByStatus],
+    every_outcome: Api,
     monkeypatch: pytest.MonkeyPatch,
     query: dict[str, str],
     errors: list[Exception | None],
     remaining_ms: int,
 ) -> None:
-    api, expected = every_outcome
     calls = answer_with(monkeypatch, *errors, items=8)
-    api.context.remaining_ms = remaining_ms
+    every_outcome.context.remaining_ms = remaining_ms
 
-    first = api.records("c", **query).body
+    first = every_outcome.records("c", **query).body
 
     assert len(calls) == (len(errors) or 1)
-    api.context.remaining_ms = FUNCTION_TIME_MS
-    rest = api.records("c", **query, next_token=first["next_token"]).body
+    every_outcome.context.remaining_ms = FUNCTION_TIME_MS
+    rest = every_outcome.records("c", **query, next_token=first["next_token"]).body
     counts = [page["record_count"] if "totals" in page else len(page["records"]) for page in (first, rest)]
-    timestamps = expected[query.get("status", "")]
-    assert counts == [sum(each < 8 for each in timestamps), sum(each >= 8 for each in timestamps)]
+    assert counts == ([5, 10] if "status" in query else [8, 13])
     assert rest["next_token"] is None
 
 
-def page(items: list[Item]) -> Page:
-    """Read a page from answers of 100 items each."""
-    batches = [
-        Batch(items[start : start + 100], str(start + 99) if start + 100 < len(items) else None)
-        for start in range(0, len(items), 100)
-    ]
-    return page_of(batches, status=None, limit=1_000)
+def page_from(items: list[Item]) -> Page:
+    return page_of([Batch(items, None)], status=None, limit=1_000)
 
 
-def sent(page: Page) -> int:
-    """Return the bytes of a page in Lambda's answer, in which the body is a string."""
-    return len(json.dumps({"body": page.to_json(None)}))
-
-
-def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda() -> None:
-    """The reasons of 25 dimensions and the parsed answer of BatchMeterUsage take the most."""
-    names = [f"{number:0>255}" for number in range(25)]
+@pytest.mark.parametrize("character", ["0", '"', "\\", "é", "\x01"])
+def test_a_page_of_large_records_ends_before_the_answer_outgrows_lambda(character: str) -> None:
+    """The reasons of 25 dimensions and the answer of BatchMeterUsage take the most; some text grows."""
+    names = [f"{number:{character}>255}" for number in range(25)]
     response = {
         "Results": [{"UsageRecord": {"Dimension": name}, "Status": "CustomerNotSubscribed"} for name in names]
     }
     marks: Item = {"metering_response": {"S": json.dumps(response)}}
-    items = [record(number, marks, **dict.fromkeys(names, 1)) for number in range(1_000)]
 
-    first = page(items)
+    page = page_from([record(number, marks, **dict.fromkeys(names, 1)) for number in range(1_000)])
 
-    assert 5_000_000 < sent(first) < LAMBDA_LIMIT
-    assert first.last_timestamp == str(len(first.records) - 1)
+    # As Lambda sends it, with the body as a string.
+    assert 5_000_000 < len(json.dumps({"body": page.to_json(None)})) < LAMBDA_LIMIT
+    assert page.last_timestamp == str(len(page.records) - 1)
 
 
 def test_a_full_page_reads_no_further() -> None:
@@ -186,23 +194,10 @@ def test_a_full_page_reads_no_further() -> None:
     assert (len(full.records), full.last_timestamp) == (2, "1")
 
 
-@pytest.mark.parametrize("character", ['"', "\\", "é", "\x01"])
-def test_text_that_grows_in_lambdas_answer_is_counted_as_it_is_sent(character: str) -> None:
-    items = [record(number, {}, **{character * 10_000: 1}) for number in range(1_000)]
-
-    assert 5_000_000 < sent(page(items)) < LAMBDA_LIMIT
-
-
 def test_a_record_that_no_answer_could_hold_is_listed_in_brief() -> None:
     large = record(1, {"dimension_usage": {"L": [{"M": {}}] * 90_000}})
 
-    (before, brief, after) = map(json.loads, page([record(0, {}), large, record(2, {})]).records)
+    before, brief, after = map(json.loads, page_from([record(0, {}), large, record(2, {})]).records)
 
-    assert (before["create_timestamp"], after["create_timestamp"]) == (0, 2)
-    assert brief == {
-        "customerIdentifier": "c",
-        "create_timestamp": 1,
-        "dimension_usage": [],
-        "status": "failed",
-        "metering_response": None,
-    }
+    assert brief == before | {"create_timestamp": 1}
+    assert after == before | {"create_timestamp": 2}
