@@ -3,22 +3,18 @@
 The figures are of its own code, run at the share of a CPU that Lambda gives (docs/quickstart.md).
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
-import boto3
+from typing import NamedTuple
 
 from checks.outcomes import SkippedError, WarnedError
 from checks.target_account import TargetAccount
 
+# The handlers of two functions: one sends a message for each customer with pending records, the other takes
+# it, bills the customer, and marks each record.
 _SENDER = "metering-hourly-job.job"
-"""Handler of the function that sends a message for each customer with pending records."""
 _BILLER = "metering-sqs.handler"
-"""Handler of the function that takes a message, bills the customer, and marks each record."""
 _QUEUE_URL = "SQSMeteringRecordsUrl"
 """Environment variable of the sender."""
 
@@ -43,14 +39,11 @@ _TIMEOUTS_IN_VISIBILITY = 6
 """At least (AWS Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping")."""
 _SPARE_SECONDS = 40
 _DEAD_LETTERS = "metering-dead-letters.fifo"
-_DEAD_LETTER_DAYS = 14
-_MAX_RECEIVES = 3
 _JOB_RECORDS_PER_HOUR = 6_000
 """``params.job_records_per_hour`` of a job with room."""
 
 
-@dataclass(frozen=True)
-class JobFunction:
+class JobFunction(NamedTuple):
     """One of the job's two functions."""
 
     name: str
@@ -78,67 +71,47 @@ def _rounded(count: float) -> int:
 
 
 def check_hourly_job(target: TargetAccount) -> str:
-    """Return what the job can bill in an hour.
-
-    Raises
-    ------
-    WarnedError
-        If it needs more room; the message has the commands.
-    SkippedError
-        If it is not in this account and region.
-    ClientError
-        If the credentials may not look at it.
-    """
+    """Return what the job can bill in an hour; warn, with the commands, if it needs more room."""
     config, session = target.config, target.session
-    functions = _find(session, config.metering_table_name)
+    functions = {}
+    for page in session.client("lambda").get_paginator("list_functions").paginate():
+        for found in page["Functions"]:
+            variables = found.get("Environment", {}).get("Variables", {})
+            if (
+                found.get("Handler") in {_SENDER, _BILLER}
+                and config.metering_table_name in variables.values()
+            ):
+                functions[found["Handler"]] = JobFunction(
+                    found["FunctionName"], found["MemorySize"], found["Timeout"], variables
+                )
     if functions.keys() != {_SENDER, _BILLER} or _QUEUE_URL not in functions[_SENDER].variables:
         raise SkippedError(
             f"The quickstart's functions for the table {config.metering_table_name} are not in the account "
             f"{target.account_id} in {config.aws_region_name}; docs/quickstart.md says what to look at."
         )
     sender, biller = functions[_SENDER], functions[_BILLER]
-    queue_url = sender.variables[_QUEUE_URL]
-    queue: Mapping[str, str] = session.client("sqs").get_queue_attributes(
-        QueueUrl=queue_url, AttributeNames=["All"]
-    )["Attributes"]
+    url, sqs = sender.variables[_QUEUE_URL], session.client("sqs")
+    queue: Mapping[str, str] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    if "RedrivePolicy" in queue:
+        until = f"up to {json.loads(queue['RedrivePolicy'])['maxReceiveCount']} times"
+    else:
+        until = f"for {int(queue['MessageRetentionPeriod']) // 60} minutes"
+    customers = min(_ATTEMPTS * sender.customers(), _PAGE_RECORDS)
     capacity = (
-        f"In an hour it can bill {biller.customer_records():,} records of one customer, "
-        f"{min(_ATTEMPTS * sender.customers(), _PAGE_RECORDS):,} customers, and {_PAGE_RECORDS:,} records in "
-        f"all. With more of one customer it is cut off, repeated every {queue['VisibilityTimeout']} s "
-        f"{_until(queue)}, and may bill twice."
+        f"In an hour it can bill {biller.customer_records():,} records of one customer, {customers:,} "
+        f"customers, and {_PAGE_RECORDS:,} records in all. With more of one customer it is cut off, repeated "
+        f"every {queue['VisibilityTimeout']} s {until}, and may bill twice."
     )
     parameter = f"params.job_records_per_hour to {_JOB_RECORDS_PER_HOUR}"
-    commands = [
-        *_queue_commands(queue_url, queue, biller.timeout_seconds),
-        *_function_commands(biller),
-        *_function_commands(sender),
-    ]
-    if commands:
+    if commands := [
+        *_queue_commands(url, queue, biller.timeout_seconds),
+        *_function_commands(biller, sender),
+    ]:
         lines = [f"{command} --region {config.aws_region_name}" for command in commands]
         raise WarnedError("\n    ".join([f"{capacity} Give it room, and set {parameter}:", *lines]))
     if config.job_records_per_hour != _JOB_RECORDS_PER_HOUR:
         return f"{capacity} Set {parameter}."
     return capacity
-
-
-def _find(session: boto3.Session, table_name: str) -> dict[str, JobFunction]:
-    """Find the functions by their handlers and by the table's name in their environment."""
-    functions = {}
-    for page in session.client("lambda").get_paginator("list_functions").paginate():
-        for found in page["Functions"]:
-            variables = found.get("Environment", {}).get("Variables", {})
-            if found.get("Handler") in {_SENDER, _BILLER} and table_name in variables.values():
-                functions[found["Handler"]] = JobFunction(
-                    found["FunctionName"], found["MemorySize"], found["Timeout"], variables
-                )
-    return functions
-
-
-def _until(queue: Mapping[str, str]) -> str:
-    """Say when the queue stops repeating a message."""
-    if "RedrivePolicy" in queue:
-        return f"up to {json.loads(queue['RedrivePolicy'])['maxReceiveCount']} times"
-    return f"for {int(queue['MessageRetentionPeriod']) // 60} minutes"
 
 
 def _queue_commands(url: str, queue: Mapping[str, str], timeout_seconds: int) -> Iterator[str]:
@@ -148,23 +121,24 @@ def _queue_commands(url: str, queue: Mapping[str, str], timeout_seconds: int) ->
     if int(queue["VisibilityTimeout"]) < enough:
         attributes["VisibilityTimeout"] = str(enough + _SPARE_SECONDS)
     if "RedrivePolicy" not in queue:
+        # Dead letters are kept for as long as SQS can, 14 days.
         yield (
             f"aws sqs create-queue --queue-name {_DEAD_LETTERS} "
-            f"--attributes FifoQueue=true,MessageRetentionPeriod={_DEAD_LETTER_DAYS * 86_400}"
+            "--attributes FifoQueue=true,MessageRetentionPeriod=1209600"
         )
         arn = f"{queue['QueueArn'].rpartition(':')[0]}:{_DEAD_LETTERS}"
-        policy = {"deadLetterTargetArn": arn, "maxReceiveCount": _MAX_RECEIVES}
-        attributes["RedrivePolicy"] = json.dumps(policy)
+        attributes["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
     if attributes:
         value = shlex.quote(json.dumps(attributes))
         yield f"aws sqs set-queue-attributes --queue-url {url} --attributes {value}"
 
 
-def _function_commands(function: JobFunction) -> Iterator[str]:
-    memory = max(function.memory_mb, _MEMORY_MB)
-    timeout = max(function.timeout_seconds, _TIMEOUT_SECONDS)
-    if (memory, timeout) != (function.memory_mb, function.timeout_seconds):
-        yield (
-            f"aws lambda update-function-configuration --function-name {function.name} "
-            f"--memory-size {memory} --timeout {timeout}"
-        )
+def _function_commands(*functions: JobFunction) -> Iterator[str]:
+    for function in functions:
+        memory_mb = max(function.memory_mb, _MEMORY_MB)
+        timeout_seconds = max(function.timeout_seconds, _TIMEOUT_SECONDS)
+        if (memory_mb, timeout_seconds) != (function.memory_mb, function.timeout_seconds):
+            yield (
+                f"aws lambda update-function-configuration --function-name {function.name} "
+                f"--memory-size {memory_mb} --timeout {timeout_seconds}"
+            )

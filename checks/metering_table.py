@@ -1,14 +1,11 @@
 """Check that the metering table is the quickstart's, and say what to do if it is not."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from mypy_boto3_dynamodb import DynamoDBClient
-from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
 
 from checks.outcomes import FailedError, WarnedError
 from checks.target_account import TargetAccount
@@ -18,17 +15,7 @@ _QUICK = BotoConfig(connect_timeout=3, read_timeout=5, retries={"total_max_attem
 
 
 def check_metering_table(target: TargetAccount) -> None:
-    """Check region, keys, index and encryption.
-
-    Raises
-    ------
-    FailedError
-        If there is no such table, or it is not the quickstart's, or the functions may not use its key.
-    ClientError
-        If the credentials may not describe the table.
-    BotoCoreError
-        If DynamoDB cannot be reached.
-    """
+    """Check region, keys, index and encryption."""
     session, config = target.session, target.config
     name, region = config.metering_table_name, config.aws_region_name
     client = session.client("dynamodb")
@@ -45,7 +32,24 @@ def check_metering_table(target: TargetAccount) -> None:
             "Marketplace SaaS quickstart first, or set params.metering_table_name to the name its stack gave "
             "the table; in a sandbox without the quickstart, set params.create_metering_table to true."
         ) from error
-    _check_schema(table, name)
+    types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
+    keys = [(key["AttributeName"], types[key["AttributeName"]]) for key in table["KeySchema"]]
+    if keys != [PARTITION_KEY, SORT_KEY]:
+        raise FailedError(
+            f"The table {name} has the keys {_in_words(*keys)}, not {_in_words(PARTITION_KEY, SORT_KEY)}, so "
+            "it is not the quickstart's. Correct params.metering_table_name."
+        )
+    if not any(
+        index["IndexName"] == PENDING_INDEX
+        and PENDING_INDEX_KEY[0] in {key["AttributeName"] for key in index["KeySchema"]}
+        and index["Projection"].get("ProjectionType") == "ALL"
+        for index in table.get("GlobalSecondaryIndexes", [])
+    ):
+        raise FailedError(
+            f"The table {name} has no index {PENDING_INDEX} with the key {_in_words(PENDING_INDEX_KEY)} and "
+            "all attributes projected. The quickstart's job finds pending records by it, so nothing would be "
+            "billed. Create it, or deploy the quickstart again."
+        )
     key_arn = table.get("SSEDescription", {}).get("KMSMasterKeyArn")
     if key_arn and key_arn != config.metering_table_kms_key_arn and _is_customer_managed(session, key_arn):
         raise FailedError(
@@ -55,15 +59,7 @@ def check_metering_table(target: TargetAccount) -> None:
 
 
 def check_recovery(target: TargetAccount) -> None:
-    """Check that the table survives a mistake.
-
-    Raises
-    ------
-    WarnedError
-        If it has neither point-in-time recovery nor deletion protection.
-    ClientError
-        If the credentials may not look at it.
-    """
+    """Warn if the table has neither point-in-time recovery nor deletion protection."""
     name, region = target.config.metering_table_name, target.config.aws_region_name
     client = target.session.client("dynamodb")
     backups = client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
@@ -80,40 +76,16 @@ def check_recovery(target: TargetAccount) -> None:
     )
 
 
-def _check_schema(table: TableDescriptionTypeDef, name: str) -> None:
-    types = {
-        attribute["AttributeName"]: attribute["AttributeType"] for attribute in table["AttributeDefinitions"]
-    }
-    keys = [(key["AttributeName"], types[key["AttributeName"]]) for key in table["KeySchema"]]
-    if keys != [PARTITION_KEY, SORT_KEY]:
-        raise FailedError(
-            f"The table {name} has the keys {_in_words(*keys)}, not {_in_words(PARTITION_KEY, SORT_KEY)}, so "
-            "it is not the quickstart's. Correct params.metering_table_name."
-        )
-    has_index = any(
-        index["IndexName"] == PENDING_INDEX
-        and PENDING_INDEX_KEY[0] in {key["AttributeName"] for key in index["KeySchema"]}
-        and index["Projection"].get("ProjectionType") == "ALL"
-        for index in table.get("GlobalSecondaryIndexes", [])
-    )
-    if not has_index:
-        raise FailedError(
-            f"The table {name} has no index {PENDING_INDEX} with the key {_in_words(PENDING_INDEX_KEY)} and "
-            "all attributes projected. The quickstart's job finds pending records by it, so nothing would be "
-            "billed. Create it, or deploy the quickstart again."
-        )
-
-
 def _in_words(*keys: tuple[str, str]) -> str:
     return " and ".join(f"{name} ({type_code})" for name, type_code in keys)
 
 
 def _is_customer_managed(session: boto3.Session, key_arn: str) -> bool:
     try:
-        manager = session.client("kms").describe_key(KeyId=key_arn)["KeyMetadata"]["KeyManager"]
+        manager: str = session.client("kms").describe_key(KeyId=key_arn)["KeyMetadata"]["KeyManager"]
     except (BotoCoreError, ClientError):
         return False
-    return bool(manager == "CUSTOMER")
+    return manager == "CUSTOMER"
 
 
 def _regions_with(session: boto3.Session, table_name: str, *, besides: str) -> list[str]:

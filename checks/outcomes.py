@@ -1,4 +1,4 @@
-"""How a check may end other than well."""
+"""How a check may end other than well. Botocore's errors, too: the account cannot be asked, or refuses."""
 
 
 class FailedError(Exception):

@@ -3,8 +3,6 @@
 The further arguments are those of the CDK CLI, so that profile and context are the ones that it will use.
 """
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -14,18 +12,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from checks.metering_table import check_metering_table
 from checks.outcomes import FailedError
-from checks.target_account import TargetAccount
+from checks.target_account import TargetAccount, log_in
 
 
 def check(command: str, arguments: Sequence[str]) -> None:
-    """Check configuration and credentials and, unless the stack is to be deleted, what it will meet.
-
-    Raises
-    ------
-    FailedError
-        If a deployment would fail, or could not work.
-    """
-    target = TargetAccount.from_arguments(arguments)
+    """Check configuration and credentials and, unless the stack is to be deleted, what it will meet."""
+    target = log_in(arguments)
     if command == "destroy":
         return
     # An identity that may deploy need not have the permissions to look.

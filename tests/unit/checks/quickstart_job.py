@@ -12,14 +12,9 @@ SENDER, BILLER = "quickstart-Hourly-1A2B", "quickstart-MeteringSQSHandler-3C4D"
 
 
 def create_job(memory_mb: int, timeout_seconds: int, visibility_seconds: int, *, table: str = TABLE) -> None:
+    attributes = {"FifoQueue": "true", "MessageRetentionPeriod": "3000"}
     queue = boto3.client("sqs").create_queue(
-        QueueName=QUEUE,
-        Attributes={
-            "FifoQueue": "true",
-            "ContentBasedDeduplication": "true",
-            "MessageRetentionPeriod": "3000",
-            "VisibilityTimeout": str(visibility_seconds),
-        },
+        QueueName=QUEUE, Attributes=attributes | {"VisibilityTimeout": str(visibility_seconds)}
     )["QueueUrl"]
     role = boto3.client("iam").create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     code = io.BytesIO()
