@@ -29,7 +29,7 @@ class _Commands(click.Group):
             sys.exit(_NOT_COMPLETED)
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, commands=[import_command, report_command])
 @click.version_option(package_name="marketplace-metering-api")
 def main() -> None:
     """Send AWS Marketplace usage to the metering API, and report its outcome."""
@@ -39,9 +39,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
-
-main.add_command(import_command)
-main.add_command(report_command)
 
 if __name__ == "__main__":
     main(prog_name="metering")

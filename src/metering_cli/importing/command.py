@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,37 +16,26 @@ import click
 from botocore.session import Session
 from requests_aws4auth import AWS4Auth
 
+from metering_cli.importing.bulk import beyond_an_hour, divide
+from metering_cli.importing.cells import TRANSACTION_ID
 from metering_cli.importing.client import CREDENTIAL_ERRORS, Client, SendError, credential_error
-from metering_cli.importing.importer import Importer
 from metering_cli.importing.summary import EXIT_CODES, Summary, warnings
-from metering_cli.importing.usage_file import ProblemsError, read_usage
+from metering_cli.importing.usage_file import Problem, ProblemsError, read_usage
 from metering_cli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import requests
 
-    from metering_cli.importing.client import Authorization
+    from metering_cli.importing.bulk import Request
+    from metering_cli.importing.client import Known
+    from metering_cli.importing.usage_file import Line
 
 _REGION_IN_HOST = re.compile(r"\.execute-api\.([a-z]+(?:-[a-z]+)+-\d+)\.")
-_STDIN = Path("-")
 
 
-def _matching(
-    pattern: str, detail: str
-) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Return a callback that refuses other values, without showing them."""
-
-    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(pattern, value):
-            raise click.BadParameter(detail)
-        return value
-
-    return check
-
-
-def _api_url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+def _api_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         host = parts.hostname
@@ -59,12 +48,6 @@ def _api_url(_context: click.Context, _parameter: click.Parameter, value: str) -
     return value.rstrip("/")
 
 
-def _files(_context: click.Context, _parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
-    if len({path.resolve() for path in value}) < len(value):
-        raise click.BadParameter("a file is given twice; its usage would count twice")
-    return value
-
-
 @click.command(
     "import",
     epilog="\b\nExit codes:\n"
@@ -75,19 +58,19 @@ def _files(_context: click.Context, _parameter: click.Parameter, value: tuple[Pa
     "  130  interrupted; run the command again",
 )
 @click.argument(
-    "files",
+    "paths",
     metavar="FILE…",
     nargs=-1,
     required=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-    callback=_files,
 )
 @click.option(
     "--api-url",
+    metavar="TEXT",
     envvar="METERING_API_URL",
     show_envvar=True,
     required=True,
-    callback=_api_url,
+    type=_api_url,
     help="URL of the API's stage: output ApiUrl of the stack.",
 )
 @click.option(
@@ -98,21 +81,19 @@ def _files(_context: click.Context, _parameter: click.Parameter, value: tuple[Pa
     "--api-key",
     envvar="METERING_API_KEY",
     show_envvar=True,
-    callback=_matching("[!-~]*", "has white space or other characters that no API key has; set it again"),
     help="API key to send instead of a signature. Prefer the environment variable: other users of the"
     " computer can see arguments.",
 )
 @click.option(
     "--import-id",
     metavar="NAME",
-    callback=_matching("[A-Za-z0-9._:+-]{1,64}", "use 1 to 64 of A-Z a-z 0-9 . _ : + - without spaces"),
     help="Name of this body of usage, such as its month, from which lines without ids get theirs. The same"
     " line under the same NAME is stored once; a line whose value was changed is further usage.",
 )
 @click.option("--dry-run", is_flag=True, help="Let the API check every line, print totals, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to standard output.")
 def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
-    files: tuple[Path, ...],
+    paths: tuple[Path, ...],
     api_url: str,
     region: str | None,
     api_key: str | None,
@@ -126,9 +107,17 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
     dimension_value, and transaction_id unless --import-id is given. The API checks all lines before the first
     is written. The same command may be run again, with files reordered or extended: known lines are skipped.
     """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise click.BadParameter("a file is given twice; its usage would count twice", param_hint="'FILE…'")
+    if not re.fullmatch("[!-~]*", api_key or ""):
+        detail = "has white space or other characters that no API key has; set it again"
+        raise click.BadParameter(detail, param_hint="'--api-key' (env var: 'METERING_API_KEY')")
+    if not re.fullmatch("[A-Za-z0-9._:+-]{1,64}", "-" if import_id is None else import_id):
+        detail = "use 1 to 64 of A-Z a-z 0-9 . _ : + - without spaces"
+        raise click.BadParameter(detail, param_hint="'--import-id'")
     summary = Summary(import_id)
     try:
-        _run(_client(api_url, region, api_key), files, summary, dry_run=dry_run)
+        run_import(_client(api_url, region, api_key), paths, summary, dry_run=dry_run)
     except ProblemsError as error:
         summary.problems = error.problems
         # Rules may change after the check.
@@ -145,54 +134,33 @@ def import_command(  # noqa: PLR0913, PLR0917 - the command line's options
     sys.exit(EXIT_CODES[summary.status])
 
 
-def _content(path: Path) -> tuple[str, bytes]:
-    if path == _STDIN:
-        return "standard input", sys.stdin.buffer.read()
-    name = click.format_filename(path)
-    try:
-        return name, path.read_bytes()
-    except OSError as error:
-        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from error
-
-
 def _client(api_url: str, region: str | None, api_key: str | None) -> Client:
     ca_bundle = os.environ.get("AWS_CA_BUNDLE")
     if api_key:
-        authorize = with_api_key(api_key)
+        authorize = partial(_add_api_key, api_key)
     else:
         try:
             session = Session()
             ca_bundle = session.get_config_variable("ca_bundle")
-            authorize = _signature(session, region or signing_region(api_url, session))
+            region = region or signing_region(api_url, session)
+            credentials = session.get_credentials()
+            # Refreshes those that expire, so that what is wrong with them is found before anything is sent.
+            frozen = credentials and credentials.get_frozen_credentials()
         except CREDENTIAL_ERRORS as error:
             raise click.UsageError(f"There are no AWS credentials: {credential_error(error)}") from error
+        if not frozen:
+            raise click.UsageError("There are no AWS credentials: set them up as for the AWS CLI.")
+        if not region:
+            raise click.UsageError("Set the AWS region of the API, with --region or AWS_REGION.")
+        authorize = AWS4Auth(refreshable_credentials=credentials, region=region, service="execute-api")
     if ca_bundle and not Path(ca_bundle).exists():
         raise click.UsageError(f"AWS_CA_BUNDLE names {ca_bundle}, which does not exist.")
-    return Client(api_url, authorize, ca_bundle or None)
+    return Client(api_url, authorize, _notify, ca_bundle or None)
 
 
-def with_api_key(key: str) -> Authorization:
-    """Return what adds an API key of API Gateway to a request."""
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["x-api-key"] = key
-        return request
-
-    return authorize
-
-
-def _signature(session: Session, region: str | None) -> Authorization:
-    if not region:
-        raise click.UsageError("Set the AWS region of the API, with --region or AWS_REGION.")
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise click.UsageError("There are no AWS credentials: set them up as for the AWS CLI.")
-    # Refreshes those that expire, so that what is wrong with them is found before anything is sent.
-    credentials.get_frozen_credentials()
-    signer: Authorization = AWS4Auth(
-        refreshable_credentials=credentials, region=region, service="execute-api"
-    )
-    return signer
+def _add_api_key(key: str, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    request.headers["x-api-key"] = key
+    return request
 
 
 def signing_region(api_url: str, session: Session) -> str | None:
@@ -201,16 +169,32 @@ def signing_region(api_url: str, session: Session) -> str | None:
     return in_host[1] if in_host else os.environ.get("AWS_REGION") or session.get_config_variable("region")
 
 
-def _run(client: Client, paths: Sequence[Path], summary: Summary, *, dry_run: bool) -> None:
+def _content(path: Path) -> tuple[str, bytes]:
+    if path == Path("-"):
+        return "standard input", sys.stdin.buffer.read()
+    name = click.format_filename(path)
+    try:
+        return name, path.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from error
+
+
+def run_import(client: Client, paths: Sequence[Path], summary: Summary, *, dry_run: bool) -> None:
+    """Let the API check every line, and then store those that it does not know; tell the summary.
+
+    Raises ProblemsError if lines cannot be billed exactly once, and SendError if a request fails. Until the
+    summary's status is ``imported``, nothing is written.
+    """
     contents = [_content(path) for path in paths]
-    files = read_usage(contents, summary.import_id)
-    lines = [line for file in files for line in file.lines]
+    lines, ignored = read_usage(contents, summary.import_id)
     summary.add_totals(lines)
-    with _progress("Checking", len(lines)) as advance:
-        new = Importer(client, _notify, advance).check(lines)
-    known = set(lines).difference(new)
-    for file in files:
-        summary.add_file(file, known)
+    known, problems = _send("Checking", client.check, lines, summary)
+    new = [line for line in lines if line.key not in known]
+    if problems := problems or list(beyond_an_hour(new)):
+        raise ProblemsError(problems)
+    files = {name: [line for line in lines if line.file == name] for name in ignored}
+    for name, columns in ignored.items():
+        summary.add_file(name, files[name], known, columns)
     for text in warnings(files, known, summary.import_id):
         click.echo(text, err=True)
     if dry_run:
@@ -220,22 +204,40 @@ def _run(client: Client, paths: Sequence[Path], summary: Summary, *, dry_run: bo
         if path.is_file() and path.read_bytes() != content:
             raise SendError(f"{name} was changed while it was imported: import it when it is complete.")
     summary.status = "imported"
-    with _progress("Sending", len(new)) as advance:
-
-        def stored(number: int) -> None:
-            summary.lines_written += number
-            advance(number)
-
-        summary.lines_found_stored, problems = Importer(client, _notify, stored).store(new)
+    found_stored, problems = _send("Sending", client.store, new, summary)
+    summary.lines_found_stored = len(found_stored)
     if problems:
         raise ProblemsError(problems)
 
 
-@contextmanager
-def _progress(label: str, length: int) -> Iterator[Callable[[int], None]]:
+def _send(
+    label: str, send: Callable[[Request], Known], lines: Sequence[Line], summary: Summary
+) -> tuple[Known, list[Problem]]:
+    """Return the known lines, and those that the API refuses, or has stored with other usage."""
+    known: Known = {}
+    problems: list[Problem] = []
     hidden = not sys.stderr.isatty()
-    with click.progressbar(length=length, label=label, show_pos=True, file=sys.stderr, hidden=hidden) as bar:
-        yield bar.update
+    with click.progressbar(
+        length=len(lines), label=label, show_pos=True, file=sys.stderr, hidden=hidden
+    ) as bar:
+        for request in divide(lines):
+            try:
+                found = send(request)
+            except ProblemsError as error:
+                problems += error.problems
+                continue
+            known |= found
+            for line in request.lines:
+                if found.get(line.key):
+                    detail = (
+                        f"{line.transaction_id!r} is stored with other usage of this customer, which counts:"
+                        " give this line an id of its own if it is further usage, or take it out"
+                    )
+                    problems.append(Problem(line.file, line.number, TRANSACTION_ID, detail))
+            if summary.status == "imported":
+                summary.lines_written += len(request.lines)
+            bar.update(len(request.lines))
+    return known, problems
 
 
 def _notify(message: str) -> None:

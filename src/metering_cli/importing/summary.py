@@ -11,14 +11,14 @@ from metering_cli.importing.cells import shown
 from metering_cli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from metering_cli.importing.usage_file import Line, Problem, UsageFile
+    from metering_cli.importing.client import Known
+    from metering_cli.importing.usage_file import Line, Problem
 
 EXIT_CODES = {"imported": 0, "checked": 0, "problems": 1, "not_completed": 3, "interrupted": 130}
 """Exit code of each status; click itself exits with 2 for a wrong command line."""
 
-_MAX_PRINTED_PROBLEMS = 100
 _MAX_NAMED_LINES = 10
 _LARGEST_LINES = 5
 
@@ -33,15 +33,6 @@ class FileSummary:
     known_lines: int
     known_quantity: int
     ignored_columns: list[str]
-
-    def texts(self) -> Iterator[str]:
-        """Yield the lines of the report about this file."""
-        yield (
-            f"{self.file}: {counted(self.lines, 'line')}, quantity {self.quantity:,}; stored before:"
-            f" {counted(self.known_lines, 'line')}, quantity {self.known_quantity:,}"
-        )
-        if self.ignored_columns:
-            yield f"{self.file}: ignored columns: {', '.join(map(shown, self.ignored_columns))}"
 
 
 @dataclass
@@ -71,17 +62,13 @@ class Summary:
         self.dimensions = dict(sorted(sums.items()))
         self.largest_lines = nlargest(_LARGEST_LINES, lines, key=lambda line: line.quantity)
 
-    def add_file(self, file: UsageFile, known: Collection[Line]) -> None:
-        """Add a file, once it is known which of its lines are stored."""
-        quantities = [line.quantity for line in file.lines]
-        of_known = [line.quantity for line in file.lines if line in known]
+    def add_file(self, name: str, lines: Sequence[Line], known: Known, ignored_columns: list[str]) -> None:
+        """Add a file's lines, once it is known which of them are stored."""
+        quantities = [line.quantity for line in lines]
+        of_known = [line.quantity for line in lines if line.key in known]
+        counts = (len(quantities), sum(quantities), len(of_known), sum(of_known))
+        self.files.append(FileSummary(name, *counts, ignored_columns))
         self.lines_known += len(of_known)
-        self.files.append(
-            FileSummary(
-                *(file.name, len(quantities), sum(quantities), len(of_known), sum(of_known)),
-                file.ignored_columns,
-            )
-        )
 
     def stop(self, status: str, reason: str) -> None:
         """Note that not all is stored; until the status is ``imported``, nothing is."""
@@ -94,23 +81,25 @@ class Summary:
 
     def error_texts(self) -> Iterator[str]:
         """Yield a line for each problem, and the reason why not all is stored."""
-        for problem in self.problems[:_MAX_PRINTED_PROBLEMS]:
+        for problem in self.problems:
             place = f"{problem.file}:{problem.line}" if problem.line else problem.file
             column = f"{problem.column}: " if problem.column else ""
             yield f"{place}: {column}{problem.detail}"
-        if len(self.problems) > _MAX_PRINTED_PROBLEMS:
-            yield "… (--json lists all problems)"
         if self.error:
             yield self.error
 
     def texts(self) -> Iterator[str]:
         """Yield the lines of the report."""
         for file in self.files:
-            yield from file.texts()
+            yield (
+                f"{file.file}: {counted(file.lines, 'line')}, quantity {file.quantity:,}; stored before:"
+                f" {counted(file.known_lines, 'line')}, quantity {file.known_quantity:,}"
+            )
+            if file.ignored_columns:
+                yield f"{file.file}: ignored columns: {', '.join(map(shown, file.ignored_columns))}"
         if self.status == "checked":
             yield f"{counted(self.lines, 'line')} of {counted(self.customers, 'customer')}; sums:"
-            for dimension, quantity in self.dimensions.items():
-                yield f"  {dimension}: {quantity:,}"
+            yield from (f"  {dimension}: {quantity:,}" for dimension, quantity in self.dimensions.items())
             yield "Largest lines:"
             for line in self.largest_lines:
                 yield f"  {line.file}:{line.number}: {line.customer}, {line.dimension}: {line.quantity:,}"
@@ -124,23 +113,23 @@ class Summary:
             )
 
 
-def warnings(files: Sequence[UsageFile], known: Collection[Line], import_id: str | None) -> Iterator[str]:
+def warnings(files: Mapping[str, Sequence[Line]], known: Known, import_id: str | None) -> Iterator[str]:
     """Yield what to look at before new lines are billed, and why there may be none."""
     first: dict[tuple[tuple[str, str, int], ...], str] = {}
-    for file in files:
-        usage = tuple((line.customer, line.dimension, line.quantity) for line in file.lines)
-        if (other := first.setdefault(usage, file.name)) != file.name:
-            yield f"WARNING: {file.name} has the lines of {other}; they count as further usage."
-        new = [str(line.number) for line in file.lines if line not in known]
+    for name, lines in files.items():
+        usage = tuple((line.customer, line.dimension, line.quantity) for line in lines)
+        if (other := first.setdefault(usage, name)) != name:
+            yield f"WARNING: {name} has the lines of {other}; they count as further usage."
+        new = [str(line.number) for line in lines if line.key not in known]
         if not new:
             how = "under another --import-id" if import_id else "with ids of its own"
             yield (
-                f"NOTHING NEW in {file.name}: all of its lines were stored before. If it is further usage"
-                f" that looks the same, import it {how}."
+                f"NOTHING NEW in {name}: all of its lines were stored before. If it is further usage that"
+                f" looks the same, import it {how}."
             )
-        elif import_id and len(new) < len(file.lines):
-            named = ", ".join([*new[:_MAX_NAMED_LINES], *["…"] * (len(new) > _MAX_NAMED_LINES)])
+        elif import_id and len(new) < len(lines):
+            more = ", …" if len(new) > _MAX_NAMED_LINES else ""
             yield (
-                f"{file.name}: new lines are {named}. A line whose value was changed is new too, and is"
-                " billed in addition to what was stored before."
+                f"{name}: new lines are {', '.join(new[:_MAX_NAMED_LINES])}{more}. A line whose value was"
+                " changed is new too, and is billed in addition to what was stored before."
             )

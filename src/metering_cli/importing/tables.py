@@ -7,23 +7,15 @@ import csv
 import io
 import re
 import warnings
-import zlib
-from itertools import chain
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet.formula import ArrayFormula, DataTableFormula
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from openpyxl.cell.cell import Cell, MergedCell
-    from openpyxl.cell.read_only import EmptyCell, ReadOnlyCell
+    from collections.abc import Iterator, Sequence
 
 Row = tuple[int, list[str]]
-"""Line number, the file's first line being 1, and cells."""
 
 _FORMATS = {
     b"\xd0\xcf\x11\xe0": "is an old or encrypted Excel workbook; save it as .xlsx without a password",
@@ -45,28 +37,24 @@ class TableError(Exception):
 
 
 def read_rows(content: bytes) -> Iterator[Row]:
-    """Yield the rows that are not empty, without white space around cells.
+    """Yield line number, from 1, and cells of each row that is not empty, without white space around cells.
 
     A workbook's formulas begin with ``=``, its errors, dates and times with ``#``, and a number of more
     digits than Excel keeps is in scientific notation, so that none of them is taken for what it looks like.
-
-    Raises
-    ------
-    TableError
-        If the file is neither CSV in UTF-8, or UTF-16 with a byte order mark, nor a workbook with one sheet.
+    Raises TableError if the file is neither CSV in UTF-8, or UTF-16 with a byte order mark, nor a workbook
+    with one sheet.
     """
     for mark, detail in _FORMATS.items():
         if content.startswith(mark):
             raise TableError(detail)
-    rows = _workbook_rows(content) if content.startswith(_WORKBOOK) else _csv_rows(_decoded(content))
-    for number, row in rows:
+    for number, row in _workbook_rows(content) if content.startswith(_WORKBOOK) else _csv_rows(content):
         # Only these: a non-breaking space is often a thousands separator.
         cells = [cell.strip(" \t\r\n") for cell in row]
         if any(cells):
             yield number, cells
 
 
-def _decoded(content: bytes) -> str:
+def _csv_rows(content: bytes) -> Iterator[Row]:
     has_utf16_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if has_utf16_mark else "utf-8-sig")
@@ -75,59 +63,42 @@ def _decoded(content: bytes) -> str:
         raise TableError("is not UTF-8 text; save the spreadsheet as “CSV UTF-8” or .xlsx", line) from error
     if "\0" in text:
         raise TableError("is not text, or UTF-16 without a byte order mark; save it as “CSV UTF-8” or .xlsx")
-    return text
+    header = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
+    number = 1
+    try:
+        for row in reader:
+            yield number, row
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise TableError(f"cannot be read ({error}); check its quotation marks", number) from error
 
 
-def _csv_rows(text: str) -> Iterator[Row]:
-    header = re.match(r"\s*([^\r\n]*)", text)
-    delimiter = max(",;\t", key=header[1].count) if header else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            yield number, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise TableError(f"cannot be read ({error}); check its quotation marks", number) from error
-
-
-def _workbook_rows(content: bytes) -> Iterator[Row]:
+def _workbook_rows(content: bytes) -> list[Row]:
+    sheets: dict[str, list[tuple[int, Sequence[object]]]] = {}
     try:
         with warnings.catch_warnings():
             # Of styles and extensions that openpyxl does not know.
             warnings.simplefilter("ignore")
-            sheets = _sheets(content)
-    # What openpyxl raises for damaged workbooks.
-    except (
-        *(ArithmeticError, AttributeError, BadZipFile, EOFError, InvalidFileException, LookupError),
-        *(NotImplementedError, OSError, SyntaxError, TypeError, ValueError, zlib.error),
-    ) as error:
+            for sheet in load_workbook(io.BytesIO(content), read_only=True).worksheets:
+                # The dimensions that a workbook states may be too small; rows beyond them would be lost.
+                sheet.reset_dimensions()
+                for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+                    # Cells that only have a format follow.
+                    if used := [end for end, value in enumerate(values, start=1) if value not in (None, "")]:
+                        sheets.setdefault(sheet.title, []).append((number, values[: used[-1]]))
+    # openpyxl alone runs here: it does not check what a damaged workbook holds, and fails with any class.
+    except Exception as error:
         raise TableError("is a damaged workbook, or not one; save it again as .xlsx or CSV") from error
     if len(sheets) > 1:
         names = ", ".join(repr(name) for name in sheets)
         raise TableError(f"has {len(sheets)} sheets with content ({names}); save the one with usage alone")
-    return chain.from_iterable(sheets.values())
+    return [
+        (number, [_text(value) for value in values]) for rows in sheets.values() for number, values in rows
+    ]
 
 
-def _sheets(content: bytes) -> dict[str, list[Row]]:
-    """Return the rows of the sheets that are not empty, by the sheet's name."""
-    sheets = {}
-    for sheet in load_workbook(io.BytesIO(content), read_only=True).worksheets:
-        # The dimensions that a workbook states may be too small; rows beyond them would be lost.
-        sheet.reset_dimensions()
-        rows = [
-            (number, [_text(cell) for cell in row[: max(used) + 1]])
-            for number, row in enumerate(sheet.iter_rows(), start=1)
-            if (used := [index for index, cell in enumerate(row) if cell.value is not None])
-        ]
-        if rows:
-            sheets[sheet.title] = rows
-    return sheets
-
-
-def _text(cell: Cell | MergedCell | ReadOnlyCell | EmptyCell) -> str:
-    value = cell.value
+def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

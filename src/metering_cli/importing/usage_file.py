@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metering_cli.importing.cells import TRANSACTION_ID, BadCellsError, parse_cells, shown
@@ -15,8 +15,6 @@ from metering_handlers.contract.row_ids import length_prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-_REQUIRED = tuple(name for name in HEADER if name != TRANSACTION_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +48,7 @@ class ProblemsError(Exception):
     """The files cannot be imported as they are: nothing was written."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(f"{len(problems)} problem(s)")
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class UsageFile:
-    """A file's usage, and the columns that the import does not use."""
-
-    name: str
-    lines: list[Line] = field(default_factory=list)
-    ignored_columns: list[str] = field(default_factory=list)
 
 
 def derived_id(import_id: str, customer: str, dimension: str, quantity: int, occurrence: int) -> str:
@@ -69,100 +57,83 @@ def derived_id(import_id: str, customer: str, dimension: str, quantity: int, occ
     return f"import-1-{hashlib.sha256(parts).hexdigest()}"
 
 
-def read_usage(files: Iterable[tuple[str, bytes]], import_id: str | None) -> list[UsageFile]:
-    """Read files, by name and content.
+def read_usage(
+    files: Iterable[tuple[str, bytes]], import_id: str | None
+) -> tuple[list[Line], dict[str, list[str]]]:
+    """Read files, by name and content: return their lines, and by file the columns that are not used.
 
-    Raises
-    ------
-    ProblemsError
-        If a file cannot be read, a line breaks a rule, or an id occurs twice.
+    Raises ProblemsError if a file cannot be read, a line breaks a rule, or an id occurs twice.
     """
-    reader = _Reader(import_id)
-    read = [reader.read(name, content) for name, content in files]
-    if reader.problems:
-        raise ProblemsError(reader.problems)
-    return read
-
-
-class _Reader:
-    """Reads the files of one command, which count together."""
-
-    def __init__(self, import_id: str | None) -> None:
-        self.problems: list[Problem] = []
-        self._import_id = import_id
-        self._occurrences: Counter[tuple[str, str, int]] = Counter()
-        self._by_key: dict[tuple[str, str], Line] = {}
-
-    def read(self, name: str, content: bytes) -> UsageFile:
-        file = UsageFile(name)
+    lines: dict[tuple[str, str], Line] = {}
+    ignored: dict[str, list[str]] = {}
+    problems: list[Problem] = []
+    occurrences: Counter[tuple[str, str, int]] = Counter()
+    for name, content in files:
         try:
-            (number, header), *rows = list(read_rows(content)) or [(1, [])]
-            columns = self._columns(header, number)
+            (first, header), *rows = list(read_rows(content)) or [(1, [])]
+            columns = _columns(header, first, import_id)
             if not rows:
                 raise TableError("has a header, but no usage")
         except TableError as error:
-            self.problems.append(Problem(name, error.line, None, str(error)))
-            return file
+            problems.append(Problem(name, error.line, None, str(error)))
+            continue
         used = columns.values()
-        file.ignored_columns.extend(cell for index, cell in enumerate(header) if cell and index not in used)
-        named = max(index for index, cell in enumerate(header) if cell) + 1
+        ignored[name] = [cell for index, cell in enumerate(header) if cell and index not in used]
         for number, cells in rows:
-            # 1,000 without quotation marks is two cells, even where an empty one follows.
-            if len(cells) > len(header) or any(cells[named:]):
-                detail = "has more cells than the header; put a cell with a separator into quotation marks"
-                self.problems.append(Problem(name, number, None, detail))
+            try:
+                row = parse_cells(_used_cells(cells, columns, header))
+            except BadCellsError as error:
+                problems += (Problem(name, number, *detail) for detail in error.details.items())
                 continue
-            missing = [""] * (named - len(cells))
-            self._add_line(
-                file, number, {column: (cells + missing)[index] for column, index in columns.items()}
-            )
-        return file
+            usage = (row.customerIdentifier, row.dimension_name, row.dimension_value)
+            occurrences[usage] += 1
+            line_id = row.transaction_id or derived_id(import_id or "", *usage, occurrences[usage])
+            line = Line(name, number, *usage, line_id)
+            other = lines.setdefault(line.key, line)
+            if other is not line:
+                detail = (
+                    f"{shown(line_id)} is the id of {other.file}:{other.number} too, of the same customer;"
+                    " each line of a customer needs an id of its own"
+                )
+                problems.append(Problem(name, number, TRANSACTION_ID, detail))
+    if problems:
+        raise ProblemsError(problems)
+    return list(lines.values()), ignored
 
-    def _columns(self, header: Sequence[str], line: int) -> dict[str, int]:
-        """Return the index of each column that the import uses."""
-        if not header:
-            raise TableError(f"is empty; its first line must be {','.join(HEADER)}")
-        names = [_simplified(cell) for cell in header]
-        found = {column: names.index(name) for column in HEADER if (name := _simplified(column)) in names}
-        if missing := [column for column in _REQUIRED if column not in found]:
-            detail = f"the header has no column {' and no column '.join(missing)}; it has "
-            detail += ", ".join(shown(cell) for cell in header if cell)
-        elif twice := [column for column in found if names.count(_simplified(column)) > 1]:
-            detail = f"the header has more than one column {twice[0]}"
-        elif TRANSACTION_ID in found and self._import_id is not None:
-            detail = f"the lines have ids of their own, in the column {TRANSACTION_ID}: leave out --import-id"
-        elif TRANSACTION_ID not in found and self._import_id is None:
-            detail = (
-                "the lines have no ids, without which sending them again could bill them twice: use"
-                " --import-id with a name for this body of usage, such as its month; or, if your billing"
-                f" software has an id for each piece of usage, add the column {TRANSACTION_ID}"
-            )
-        else:
-            return found
-        raise TableError(detail, line)
 
-    def _add_line(self, file: UsageFile, number: int, cells: Mapping[str, str]) -> None:
-        try:
-            used = parse_cells(cells)
-        except BadCellsError as error:
-            self.problems += (Problem(file.name, number, *detail) for detail in error.details.items())
-            return
-        customer, dimension, quantity = used.customerIdentifier, used.dimension_name, used.dimension_value
-        transaction_id = used.transaction_id
-        if transaction_id is None:
-            same = (customer, dimension, quantity)
-            self._occurrences[same] += 1
-            transaction_id = derived_id(self._import_id or "", *same, self._occurrences[same])
-        line = Line(file.name, number, customer, dimension, quantity, transaction_id)
-        first = self._by_key.setdefault(line.key, line)
-        if first is not line:
-            detail = (
-                f"{shown(transaction_id)} is the id of {first.file}:{first.number} too, of the same customer;"
-                " each line of a customer needs an id of its own"
-            )
-            self.problems.append(Problem(file.name, number, TRANSACTION_ID, detail))
-        file.lines.append(line)
+def _columns(header: Sequence[str], line: int, import_id: str | None) -> dict[str, int]:
+    """Return the index of each column that the import uses."""
+    if not header:
+        raise TableError(f"is empty; its first line must be {','.join(HEADER)}")
+    names = [_simplified(cell) for cell in header]
+    found = {column: names.index(_simplified(column)) for column in HEADER if _simplified(column) in names}
+    if missing := [column for column in HEADER if column not in found and column != TRANSACTION_ID]:
+        detail = f"the header has no column {' and no column '.join(missing)}; it has "
+        detail += ", ".join(shown(cell) for cell in header if cell)
+    elif twice := [column for column in found if names.count(_simplified(column)) > 1]:
+        detail = f"the header has more than one column {twice[0]}"
+    elif TRANSACTION_ID in found and import_id is not None:
+        detail = f"the lines have ids of their own, in the column {TRANSACTION_ID}: leave out --import-id"
+    elif TRANSACTION_ID not in found and import_id is None:
+        detail = (
+            "the lines have no ids, without which sending them again could bill them twice: use"
+            " --import-id with a name for this body of usage, such as its month; or, if your billing"
+            f" software has an id for each piece of usage, add the column {TRANSACTION_ID}"
+        )
+    else:
+        return found
+    raise TableError(detail, line)
 
 
 def _simplified(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _used_cells(cells: list[str], columns: Mapping[str, int], header: Sequence[str]) -> dict[str, str]:
+    named = max(number for number, cell in enumerate(header, start=1) if cell)
+    # 1,000 without quotation marks is two cells, even where an empty one follows.
+    if len(cells) > len(header) or any(cells[named:]):
+        detail = "has more cells than the header; put a cell with a separator into quotation marks"
+        raise BadCellsError({None: detail})
+    cells += [""] * (named - len(cells))
+    return {column: cells[index] for column, index in columns.items()}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 from botocore.config import Config
@@ -17,21 +18,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN, set_states
-from metering_cli.reporting.files import as_json, failures_rows, table_file, totals_rows, written
+from metering_cli.reporting.files import as_json, failures_rows, table_file, tables, totals_rows, written
 from metering_cli.reporting.findings import Findings
 from metering_cli.reporting.options import duration_option, file_option, settings, time_range
 from metering_cli.reporting.page import render_page
 from metering_cli.reporting.report import Report, TimeRange
-from metering_cli.reporting.scan import (
-    NotDynamoDBError,
-    ReadCapacity,
-    Table,
-    ThrottledError,
-    existing_rows,
-    read_pages,
-)
-from metering_cli.reporting.send_again import FileInUseError, check_reasons, corrections_path, files_to_send
-from metering_cli.reporting.terminal import tables
+from metering_cli.reporting.scan import NotDynamoDBError, Reader, ThrottledError
+from metering_cli.reporting.send_again import FileInUseError, corrections_path, files_to_send
 from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
@@ -55,45 +48,9 @@ _CLIENT_CONFIG = Config(
 _DYNAMODB_ERRORS = (BotoCoreError, ClientError, NotDynamoDBError, ThrottledError)
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    """The options about files."""
-
-    html: Path | None
-    totals: Path | None
-    failures: Path | None
-    send_again: Path | None
-    not_billed: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        named = [path for path in (self.html, self.totals, self.failures, self.send_again) if path]
-        if self.send_again:
-            named.append(corrections_path(self.send_again))
-        if len({path.resolve() for path in named}) < len(named):
-            raise click.UsageError("Two options name the same file.")
-        if self.not_billed and not self.send_again:
-            raise click.UsageError("--reason goes with --send-again.")
-
-    def render(
-        self, report: Report, findings: Findings, subtitle: str, dimensions: tuple[str, ...], now: datetime
-    ) -> tuple[dict[Path, bytes], list[str]]:
-        """Return the files, and messages about them."""
-        files: dict[Path, bytes] = {}
-        messages: list[str] = []
-        if self.send_again:
-            check_reasons(self.not_billed, report.failures)
-            files, messages = files_to_send(self.send_again, report.failures, self.not_billed, dimensions)
-        if self.html:
-            files[self.html] = render_page(report, findings, subtitle, now).encode()
-        if self.totals:
-            files[self.totals] = table_file(self.totals, totals_rows(report))
-        if self.failures:
-            files[self.failures] = table_file(self.failures, failures_rows(report.failures))
-        return files, messages
-
-
 @click.command(
     "report",
+    context_settings={"show_default": True},
     epilog="\b\nExit codes:\n"
     "  0    nothing is open or at risk\n"
     "  1    usage was not billed and not sent again, or pending usage is at risk or overdue\n"
@@ -137,7 +94,6 @@ class _Outputs:
     metavar="DAYS",
     type=click.IntRange(min=FEWEST_DAYS_KNOWN),
     default=FEWEST_DAYS_KNOWN,
-    show_default=True,
     help="The smallest transaction_id_days that the API ever had: an older failure may have been sent again"
     " without a trace.",
 )
@@ -146,14 +102,12 @@ class _Outputs:
     metavar="UNITS",
     type=click.IntRange(min=1),
     default=DEFAULT_READ_CAPACITY,
-    show_default=True,
     help="Read capacity units to consume in a second at most; 256 read 1 MB.",
 )
 @click.option(
     "--overdue",
     metavar="DURATION",
     default="3h",
-    show_default=True,
     callback=duration_option,
     help="How long usage may wait for the hourly job: minutes (90m), hours (3h) or days (1d).",
 )
@@ -183,17 +137,31 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
     """
     if customer == "":
         raise click.UsageError("--customer is empty.")
-    outputs = _Outputs(html, totals, failures, send_again, not_billed)
+    if not_billed and not send_again:
+        raise click.UsageError("--reason goes with --send-again.")
+    paths = [html, totals, failures, send_again, send_again and corrections_path(send_again)]
+    named = [path.resolve() for path in paths if path]
+    if len(set(named)) < len(named):
+        raise click.UsageError("Two options name the same file.")
     chosen = time_range(oldest, newest, day, month)
     where = settings(table, region, idempotency_table)
     now = datetime.now(UTC)
+    files: dict[Path, bytes] = {}
+    more: list[str] = []
     try:
-        source = Table(_client(where.region), where.table, ReadCapacity(read_capacity))
-        report = _read(source, customer, chosen)
-        messages = _states(report, source, where, days_known, now)
+        reader = Reader(_client(where.region), read_capacity)
+        report = _read(reader, where.table, customer, chosen)
+        messages = _states(report, reader, where, days_known, now)
         findings = Findings.of(report, now, overdue)
         subtitle = _subtitle(where, chosen, customer, report, now)
-        files, more = outputs.render(report, findings, subtitle, where.dimensions, now)
+        if send_again:
+            files, more = files_to_send(send_again, report.failures, not_billed, where.dimensions)
+        if html:
+            files[html] = render_page(report, findings, subtitle, now).encode()
+        if totals:
+            files[totals] = table_file(totals, totals_rows(report))
+        if failures:
+            files[failures] = table_file(failures, failures_rows(report.failures))
         with written(files):
             if print_json:
                 click.echo(json.dumps(as_json(report, findings)))
@@ -201,17 +169,14 @@ def report_command(  # noqa: PLR0913, PLR0917 - the command line's options
                 click.echo(tables(report, findings, subtitle), nl=False)
     # A process that refreshes credentials may print anything.
     except (FileInUseError, *_DYNAMODB_ERRORS, OSError, json.JSONDecodeError) as error:
-        _stop(f"{_explained(error, where)} There is no report.", NOT_COMPLETED)
+        click.echo(f"{_explained(error, where)} There is no report.", err=True)
+        sys.exit(NOT_COMPLETED)
     except KeyboardInterrupt:
-        _stop("Interrupted. There is no report.", INTERRUPTED)
+        click.echo("Interrupted. There is no report.", err=True)
+        sys.exit(INTERRUPTED)
     for message in [*findings.messages(), *messages, *more]:
         click.echo(message, err=True)
     sys.exit(NOT_ALL_BILLED if findings.problems() else ALL_BILLED)
-
-
-def _stop(message: str, exit_code: int) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(exit_code)
 
 
 def _client(region: str) -> DynamoDBClient:
@@ -228,46 +193,40 @@ def _client(region: str) -> DynamoDBClient:
     return cast("DynamoDBClient", client)
 
 
-def _read(source: Table, customer: str | None, chosen: TimeRange) -> Report:
+def _read(reader: Reader, table: str, customer: str | None, chosen: TimeRange) -> Report:
     report = Report(chosen)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        total = _about_as_many(source) if console.is_terminal and not customer else None
+        total = None
+        if console.is_terminal and not customer:
+            # Approximate and hours old, for the progress bar only.
+            with suppress(BotoCoreError, ClientError):
+                total = reader.client.describe_table(TableName=table)["Table"].get("ItemCount")
         task = progress.add_task("Reading records", total=total)
-        for page in read_pages(source, customer):
+        for page in reader.pages(table, customer):
             report.add(page)
             progress.advance(task, len(page))
-    report.failures.sort(key=lambda failure: failure.order)
+    report.failures.sort(key=lambda one: (one.customer, Decimal(one.created), one.dimension or ""))
     return report
 
 
-def _about_as_many(source: Table) -> int | None:
-    """Return the approximate number of items, hours old, for the progress bar only."""
-    try:
-        return source.client.describe_table(TableName=source.name)["Table"].get("ItemCount")
-    except (BotoCoreError, ClientError):
-        return None
-
-
-def _states(report: Report, source: Table, where: Settings, days_known: int, now: datetime) -> list[str]:
+def _states(report: Report, reader: Reader, where: Settings, days_known: int, now: datetime) -> list[str]:
     """Look up what was sent again; return messages about what cannot be told."""
     messages = []
     if report.without_time:
         left_out = "" if report.time_range == TimeRange() else " and left out of this range"
         records = counted(report.without_time, "record")
         messages.append(f"The create_timestamp of {records} is not a time; made by hand{left_out}.")
-    if not report.failures:
-        return messages
     sent_again: set[str] | None = None
     why = ""
     if where.idempotency_table:
         try:
             ids = [failure.row_id for failure in report.failures]
-            sent_again = existing_rows(source._replace(name=where.idempotency_table), ids)
+            sent_again = reader.existing_rows(where.idempotency_table, ids)
         except _DYNAMODB_ERRORS as error:
             why = f" The table {where.idempotency_table} cannot be read: {error}"
     set_states(report.failures, sent_again, days_known, now)
-    if sent_again is None:
+    if report.failures and sent_again is None:
         messages.append(
             f"Whether failed usage was sent again is unknown: name the table with --idempotency-table.{why}"
         )
@@ -284,12 +243,8 @@ def _explained(error: Exception, where: Settings) -> str:
 
 
 def _subtitle(where: Settings, chosen: TimeRange, customer: str | None, report: Report, now: datetime) -> str:
-    return " · ".join(
-        [
-            f"Table {where.table} in {where.region}",
-            str(chosen),
-            *([f"customer {customer}"] if customer else []),
-            counted(report.overall.records, "record"),
-            f"read {now:%Y-%m-%d %H:%M} UTC",
-        ]
-    )
+    words = [f"Table {where.table} in {where.region}", str(chosen)]
+    if customer:
+        words.append(f"customer {customer}")
+    words += [counted(report.overall.records, "record"), f"read {now:%Y-%m-%d %H:%M} UTC"]
+    return " · ".join(words)

@@ -6,6 +6,7 @@ import hashlib
 from base64 import b64encode
 from collections import Counter, defaultdict
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from metering_cli.reporting.failures import OPEN_STATES, State
 from metering_cli.reporting.reasons import reason_of
-from metering_cli.reporting.wording import LABELS, NO_NAME, time_of
+from metering_cli.reporting.report import LABELS, NO_NAME, time_of
 from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
     from metering_cli.reporting.failures import Failure
     from metering_cli.reporting.findings import Findings
-    from metering_cli.reporting.report import Days, Report, Totals
-    from metering_handlers.contract.queries import RecordStatus
+    from metering_cli.reporting.report import Report
+
+    Groups = dict[tuple[str, State], list[Failure]]
+    """Failures by reason and state."""
 
 MAX_ROWS = 4_000
 """Rows of customers on the page, below 1 MB; the rest is in the file of totals."""
@@ -37,7 +40,6 @@ _MIN_BAR = 2.0
 
 _FOLDER = Path(__file__).parent
 _SCRIPT = Markup((_FOLDER / "page.js").read_text(encoding="utf-8"))  # noqa: S704 - the project's own
-_SCRIPT_HASH = b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_FOLDER),
     autoescape=True,
@@ -50,33 +52,23 @@ _ENVIRONMENT.filters |= {
     "number": lambda number: Markup(f"{number:,}".replace(",", ",<wbr>")),  # noqa: S704 - only digits
     "shown": lambda name: printable(NO_NAME if name is None else name),
     "counted": counted,
+    "meaning": reason_of,
+    "time": time_of,
 }
-
-
-class Why(NamedTuple):
-    """Failures of one dimension of a customer, for one reason and in one state; the times are ISO 8601."""
-
-    reason: str
-    state: State
-    quantity: int
-    failures: int
-    first: str
-    last: str
-
-
-class Customer(NamedTuple):
-    """One customer on the page: sums, and why usage was not billed, by dimension."""
-
-    name: str
-    usage: list[tuple[str | None, Totals, list[Why]]]
-    risks: list[str]
+_ENVIRONMENT.globals |= {
+    "labels": LABELS,
+    "width": _WIDTH,
+    "height": _HEIGHT,
+    "script": _SCRIPT,
+    "script_hash": b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode(),
+}
 
 
 class Chart(NamedTuple):
     """Quantities of a dimension by day."""
 
     dimension: str | None
-    bars: dict[RecordStatus, str]
+    bars: dict[str, str]
     """An SVG path for each status."""
     highest: int
     highest_day: date
@@ -84,99 +76,68 @@ class Chart(NamedTuple):
 
 def render_page(report: Report, findings: Findings, subtitle: str, now: datetime) -> str:
     """Render the page; the charts end no later than ``now``."""
-    attention, others = _customers(report, findings)
-    left = MAX_ROWS
-    shown: list[Customer] = []
-    for customer in attention + others:
-        left -= 1 + sum(1 + len(why) for _, _, why in customer.usage)
-        if left < 0:
-            break
-        shown.append(customer)
-    days = [day for of_dimension in report.days.values() for day in of_dimension if day <= now.date()]
-    last = max(days, default=now.date())
-    first = max(min(days, default=last), last - timedelta(days=MAX_DAYS - 1))
+    customers = {name: sums.rows() for name, sums in sorted(report.by_customer.items())}
+    # Usage that waits may be of another time than the range.
+    customers |= {name: [] for name in findings.risks if name not in customers}
+    # Those to look at come first.
+    names = sorted(customers, key=lambda name: name not in findings.customers)
+    why = _why(report, findings)
+    rows = accumulate(
+        1 + sum(1 + len(why[name, row["dimension"]]) for row in customers[name]) for name in names
+    )
+    shown = [name for name, count in zip(names, rows, strict=True) if count <= MAX_ROWS]
     unsettled: Counter[str | None] = Counter()
     for failure in findings.unsettled:
         unsettled[failure.dimension] += failure.amount
-    reasons: defaultdict[str, Counter[State]] = defaultdict(Counter)
-    for failure in report.failures:
-        reasons[failure.reason][failure.state] += 1
+    days = [day for of_dimension in report.days.values() for day in of_dimension if day <= now.date()]
+    last = max(days, default=now.date())
+    first = max(min(days, default=last), last - timedelta(days=MAX_DAYS - 1))
     return _ENVIRONMENT.get_template("page.html").render(
         subtitle=subtitle,
-        problems=findings.problems(),
-        one_buyer=findings.one_buyer,
-        labels=LABELS,
-        dimensions=report.by_dimension(),
+        findings=findings,
+        failures=report.failures,
+        dimensions=report.overall.rows(),
         unsettled=unsettled,
         charts=_charts(report, first, last),
         first=first,
         last=last,
-        width=_WIDTH,
-        height=_HEIGHT,
-        attention=shown[: len(attention)],
-        others=shown[len(attention) :],
-        left_out=len(attention) + len(others) - len(shown),
-        reasons=[(reason, reason_of(reason), counts) for reason, counts in sorted(reasons.items())],
-        script=_SCRIPT,
-        script_hash=_SCRIPT_HASH,
+        customers=customers,
+        shown=shown,
+        why=why,
+        left_out=len(customers) - len(shown),
     )
 
 
-def _customers(report: Report, findings: Findings) -> tuple[list[Customer], list[Customer]]:
-    """Return the customers that somebody has to look at, with details, and the others."""
-    failures: defaultdict[tuple[str, str | None], list[Failure]] = defaultdict(list)
-    for failure in report.failures:
-        failures[failure.customer, failure.dimension].append(failure)
-    attention: list[Customer] = []
-    others: list[Customer] = []
-    for name, by_dimension in findings.totals(report):
-        has_details = name in findings.customers
-        usage = [
-            (dimension, sums, _why(failures[name, dimension]) if has_details else [])
-            for dimension, sums in by_dimension
-        ]
-        customer = Customer(name, usage, findings.risks.get(name, []))
-        (attention if has_details else others).append(customer)
-    # Usage that waits may be of another time than the range.
-    named = {customer.name for customer in attention}
-    attention += [Customer(name, [], risks) for name, risks in findings.risks.items() if name not in named]
-    return attention, others
-
-
-def _why(failures: list[Failure]) -> list[Why]:
-    groups: defaultdict[tuple[str, State], list[Failure]] = defaultdict(list)
-    for failure in failures:
-        if failure.state is not State.NOTHING:
-            groups[failure.reason, failure.state].append(failure)
-    found = []
-    for (reason, state), group in sorted(groups.items(), key=lambda row: row[0][1] not in OPEN_STATES):
-        times = [time_of(one.recorded_at) for one in group]
-        amount = sum(one.amount for one in group)
-        found.append(Why(reason, state, amount, len(group), min(times), max(times)))
-    return found
+def _why(report: Report, findings: Findings) -> defaultdict[tuple[str, str | None], Groups]:
+    """Return the details of those customers that somebody has to look at; what is open comes first."""
+    why: defaultdict[tuple[str, str | None], Groups] = defaultdict(dict)
+    for failure in sorted(report.failures, key=lambda failure: failure.state not in OPEN_STATES):
+        if failure.customer in findings.customers and failure.state is not State.NOTHING:
+            groups = why[failure.customer, failure.dimension]
+            groups.setdefault((failure.reason, failure.state), []).append(failure)
+    return why
 
 
 def _charts(report: Report, first: date, last: date) -> list[Chart]:
-    charts: list[Chart] = []
-    for dimension in report.by_dimension():
-        days = {day: sums for day, sums in report.days[dimension].items() if first <= day <= last}
-        if days and len(charts) < MAX_CHARTS:
-            charts.append(_chart(dimension, days, first, last))
-    return charts
-
-
-def _chart(dimension: str | None, days: Days, first: date, last: date) -> Chart:
     """Draw a bar for each day, with its statuses on top of each other."""
-    # A quantity in a record made by hand may be negative.
-    highest, highest_day = max((sum(max(one, 0) for one in sums.values()), day) for day, sums in days.items())
+    charts: list[Chart] = []
     slot = min(_WIDTH / ((last - first).days + 1), 24)
-    bars = dict.fromkeys(LABELS, "")
-    for day, quantities in sorted(days.items()):
-        left = slot * (day - first).days
-        floor = float(_HEIGHT)
-        for status in LABELS:
-            if quantities[status] > 0:
-                bar = max((_HEIGHT - 2 * _MIN_BAR) * quantities[status] / highest, _MIN_BAR)
-                bars[status] += f"M{left:.1f} {floor:.1f}h{slot * 0.8:.1f}v-{bar:.1f}h-{slot * 0.8:.1f}z"
-                floor -= bar
-    return Chart(dimension, bars, highest, highest_day)
+    for dimension in (row["dimension"] for row in report.overall.rows()):
+        days = {day: sums for day, sums in report.days[dimension].items() if first <= day <= last}
+        if not days or len(charts) == MAX_CHARTS:
+            continue
+        # A quantity in a record made by hand may be negative.
+        highest, highest_day = max(
+            (sum(max(one, 0) for one in sums.values()), day) for day, sums in days.items()
+        )
+        bars = dict.fromkeys(map(str, LABELS), "")
+        for day, quantities in sorted(days.items()):
+            left = slot * (day - first).days
+            floor = float(_HEIGHT)
+            for status in bars:
+                if quantities[status] > 0:
+                    bar = max((_HEIGHT - 2 * _MIN_BAR) * quantities[status] / highest, _MIN_BAR)
+                    bars[status] += f"M{left:.1f} {floor:.1f}h{slot * 0.8:.1f}v-{bar:.1f}h-{slot * 0.8:.1f}z"
+                    floor -= bar
+        charts.append(Chart(dimension, bars, highest, highest_day))
+    return charts

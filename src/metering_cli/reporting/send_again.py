@@ -6,19 +6,20 @@ import shlex
 from typing import TYPE_CHECKING
 
 import click
+from pydantic import ValidationError
 
-from metering_cli.reporting.failures import State, to_resend
-from metering_cli.reporting.files import corrections_rows, csv_file, usage_rows
-from metering_cli.reporting.findings import by_reason
-from metering_cli.reporting.reasons import REASONS, Remedy, reason_of
-from metering_cli.reporting.wording import NO_NAME, listed
+from metering_cli.reporting.failures import OPEN_STATES, State, by_reason, listed
+from metering_cli.reporting.files import csv_file
+from metering_cli.reporting.reasons import REASONS, UNKNOWN_DIMENSION, Remedy, reason_of
+from metering_cli.reporting.report import NO_NAME
+from metering_cli.usage_format import HEADER, UsageLine
 from metering_cli.wording import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from metering_cli.reporting.failures import Failure, Resend
+    from metering_cli.reporting.failures import Failure
 
 DOUBTFUL = sorted(reason for reason, meaning in REASONS.items() if meaning.remedy is Remedy.CHECK)
 
@@ -53,62 +54,83 @@ def corrections_path(path: Path) -> Path:
 def files_to_send(
     path: Path, failures: Sequence[Failure], not_billed: Collection[str], dimensions: Collection[str]
 ) -> tuple[dict[Path, bytes], list[str]]:
-    """Return the files to write, and messages; parameters as for :func:`to_resend`.
+    """Return the files to write, and messages. Raises FileInUseError if one exists with other content.
 
-    Raises
-    ------
-    FileInUseError
-        If one of the files exists with other content.
+    ``not_billed`` are doubtful reasons whose usage, as the seller knows, AWS did not bill; ``dimensions`` are
+    the product's, empty if they are not known.
     """
-    resend = to_resend(failures, not_billed, dimensions)
-    files: dict[Path, bytes] = {}
-    messages: list[str] = []
+    check_reasons(not_billed, failures)
+    send: list[Sequence[object]] = []
+    correct: list[Sequence[object]] = []
+    in_doubt: list[Failure] = []
+    for failure in failures:
+        if failure.state not in OPEN_STATES:
+            continue
+        line = (failure.customer, failure.dimension, failure.quantity, failure.transaction_id)
+        if reason_of(failure.reason).remedy is Remedy.CHECK and failure.reason not in not_billed:
+            in_doubt.append(failure)
+        elif to_correct := _to_correct(failure.reason, line, dimensions):
+            correct.append((*line, failure.reason, to_correct))
+        else:
+            send.append(line)
     corrections = corrections_path(path)
-    if resend.send:
-        files[path] = csv_file(usage_rows(resend.send))
-        messages.append(
-            f"{counted(len(resend.send), 'line')} to send again. Each is stored once, however often it is"
-            f" sent: metering import {shlex.quote(str(path))}"
-        )
-    else:
-        messages.append(f"Nothing can be sent again as it is; {path.name} was not written.")
-    if resend.correct:
-        files[corrections] = csv_file(corrections_rows(resend.correct))
-        messages.append(
-            f"{counted(len(resend.correct), 'line')} to correct first, then: metering import"
-            f" {shlex.quote(str(corrections))}"
-        )
-    if files:
-        messages.append(_NEVER_CHANGE)
+    # metering import ignores the further columns.
+    tables = {path: [HEADER, *send], corrections: [(*HEADER, "reason", "to_correct"), *correct]}
+    files = {file: csv_file(lines) for file, lines in tables.items() if len(lines) > 1}
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
             raise FileInUseError(
                 f"{file} exists and has other lines; it may have been edited, and is not overwritten. Give"
                 " the new file another name: usage that is in both is stored once."
             )
-    return files, messages + _left_out(resend, failures)
-
-
-def _left_out(resend: Resend, failures: Sequence[Failure]) -> list[str]:
-    messages = []
-    if resend.check:
+    messages = [
+        f"{counted(len(send), 'line')} to send again. Each is stored once, however often it is sent:"
+        f" metering import {shlex.quote(str(path))}"
+        if send
+        else f"Nothing can be sent again as it is; {path.name} was not written."
+    ]
+    if correct:
         messages.append(
-            f"NOT written, because AWS may have billed them: {counted(len(resend.check), 'failure')}"
-            f" ({by_reason(resend.check)}).{listed(map(_named, resend.check))}\nCheck what AWS billed"
+            f"{counted(len(correct), 'line')} to correct first, then: metering import"
+            f" {shlex.quote(str(corrections))}"
+        )
+    if files:
+        messages.append(_NEVER_CHANGE)
+    return files, messages + _left_out(in_doubt, sum(one.state is State.TOO_OLD for one in failures))
+
+
+def _to_correct(reason: str, line: Sequence[object], dimensions: Collection[str]) -> str | None:
+    """Return what has to be corrected before a line is sent; None if nothing has to be."""
+    try:
+        usage = UsageLine.model_validate(dict(zip(HEADER, line, strict=True)))
+    except ValidationError as error:
+        return "The API refuses it: " + "; ".join(
+            f"{problem['loc'][0]} {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+            for problem in error.errors()
+        )
+    if dimensions and usage.dimension_name not in dimensions:
+        return "This dimension is not in params.dimensions: correct it."
+    # Where the product's dimensions are known, so is the usage for which AWS refused the call.
+    is_known = dimensions and reason == UNKNOWN_DIMENSION
+    return reason_of(reason).to_do if reason_of(reason).remedy is Remedy.CORRECT and not is_known else None
+
+
+def _left_out(in_doubt: Sequence[Failure], too_old: int) -> list[str]:
+    messages = []
+    if in_doubt:
+        names = [
+            f"{one.customer} {one.created} {one.dimension or NO_NAME} {one.quantity} ({one.reason})"
+            for one in in_doubt
+        ]
+        messages.append(
+            f"NOT written, because AWS may have billed them: {counted(len(in_doubt), 'failure')}"
+            f" ({by_reason(in_doubt)}).{listed(names)}\nCheck what AWS billed"
             " (docs/operations.md, “What AWS has billed”), and write them with --reason: for what AWS has"
             " billed, change the quantity of the line to 0."
         )
-    too_old = sum(failure.state is State.TOO_OLD for failure in failures)
     if too_old:
         messages.append(
-            f"NOT written, because it is too late to tell whether they were sent again: "
-            f"{counted(too_old, 'failure')}."
+            "NOT written, because it is too late to tell whether they were sent again:"
+            f" {counted(too_old, 'failure')}."
         )
     return messages
-
-
-def _named(failure: Failure) -> str:
-    return (
-        f"{failure.customer} {failure.created} {failure.dimension or NO_NAME} {failure.quantity}"
-        f" ({failure.reason})"
-    )

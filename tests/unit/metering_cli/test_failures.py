@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from metering_cli.reporting.command import report_command
-from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN, Failure, State, set_states, to_resend
-from metering_cli.reporting.reasons import REASONS, Remedy, reason_of
+from metering_cli.reporting.failures import FEWEST_DAYS_KNOWN, Failure, State, set_states
+from metering_cli.reporting.reasons import REASONS, reason_of
 from metering_cli.reporting.send_again import DOUBTFUL, FileInUseError, files_to_send
-from metering_cli.usage_format import HEADER
-from metering_handlers.contract.limits import MAX_QUANTITY
-from tests.environment import IDEMPOTENCY_TABLE_NAME, METERING_TABLE_NAME
+from tests.environment import METERING_TABLE_NAME
 from tests.unit.conftest import StoredItems
 from tests.unit.lambda_calls import Api
-from tests.unit.metering_cli.metering_items import pending
+from tests.unit.metering_cli.metering_items import LICENSE_ARN, MS_OF_A_DAY, pending, report
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace, MeteringError
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-MS_OF_A_DAY = 86_400_000
-LICENSE_ARN = "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"
-TABLES = (
-    "--table",
-    METERING_TABLE_NAME,
-    "--region",
-    "us-east-1",
-    "--idempotency-table",
-    IDEMPOTENCY_TABLE_NAME,
-)
+SENT = {
+    *("CustomerNotSubscribed", "Unprocessed", "ThrottlingException", "TimestampOutOfBoundsException"),
+    *("RequestExpired", "ExpiredTokenException"),
+}
+IN_DOUBT = {
+    *("DuplicateRecord", "Unknown", "InternalServiceErrorException", "InternalFailure", "TimeoutError"),
+    *("ServiceUnavailable", "ServiceUnavailableException", "NetworkingError", "ECONNRESET"),
+}
+FILE = Path("failed.csv")
+TO_CORRECT = Path("failed-to-correct.csv")
 
 
 def failure(
@@ -51,7 +46,16 @@ def failure(
     return Failure(customer, str(recorded_at), dimension, quantity, reason, recorded_at, None, state)
 
 
-# --- state ---
+def lines(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(content.decode().splitlines(keepends=True)))
+
+
+def divided(
+    failures: Sequence[Failure], dimensions: Sequence[str] = (), not_billed: Sequence[str] = ()
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return the lines to send and those to correct; no file of that name is here."""
+    files, _ = files_to_send(FILE, failures, not_billed, dimensions)
+    return lines(files.get(FILE, b"")), lines(files.get(TO_CORRECT, b""))
 
 
 def test_the_id_to_send_again_never_changes() -> None:
@@ -97,178 +101,110 @@ def test_the_state_follows_from_the_row_and_the_age(
 # --- what can be sent ---
 
 
-@pytest.mark.parametrize("reason", [*REASONS, "ECONNREFUSED", "SomethingNewException"])
-def test_only_what_aws_certainly_did_not_bill_is_to_be_sent(reason: str) -> None:
-    one = failure(reason)
-    resend = to_resend([one], (), ())
+def test_only_what_is_open_and_certainly_not_billed_is_written() -> None:
+    unlisted = ("ECONNREFUSED", "SomethingNewException")
+    failures = [
+        failure(reason, customer=f"{reason}.{state.name}", dimension='=m,"n', state=state)
+        for reason in (*REASONS, *unlisted)
+        for state in State
+    ]
 
-    where = {
-        Remedy.SEND: resend.send,
-        Remedy.CORRECT: [one for one, _ in resend.correct],
-        Remedy.CHECK: resend.check,
-    }
-    assert where.pop(reason_of(reason).remedy) == [one]
-    assert not any(where.values())
-    assert reason_of(reason).source.startswith("https://docs.aws.amazon.com/")
+    def customers(lines: Sequence[dict[str, str]]) -> list[str]:
+        return sorted(line["customerIdentifier"] for line in lines)
 
+    def still_open(reasons: Iterable[str]) -> list[str]:
+        return sorted(f"{reason}.{state}" for reason in reasons for state in ("OPEN", "UNKNOWN"))
 
-def test_certain_are_those_reasons_after_which_aws_billed_nothing() -> None:
-    by_remedy = {remedy: {name for name in REASONS if REASONS[name].remedy is remedy} for remedy in Remedy}
+    send, correct = divided(failures)
+    told, _ = divided(failures, not_billed=["TimeoutError", *unlisted])
 
-    assert by_remedy[Remedy.SEND] == {
-        *("CustomerNotSubscribed", "Unprocessed", "ThrottlingException", "TimestampOutOfBoundsException"),
-        *("RequestExpired", "ExpiredTokenException"),
-    }
-    assert by_remedy[Remedy.CHECK] == {
-        *("DuplicateRecord", "Unknown", "InternalServiceErrorException", "InternalFailure", "TimeoutError"),
-        *("ServiceUnavailable", "ServiceUnavailableException", "NetworkingError", "ECONNRESET"),
-    }
-    assert reason_of("SomethingNewException").remedy is Remedy.CHECK
+    assert customers(send) == still_open(SENT)
+    assert customers(told) == still_open([*SENT, "TimeoutError", *unlisted])
+    assert customers(correct) == still_open(REASONS.keys() - SENT - IN_DOUBT)
+    # As they are, without the apostrophe of other files.
+    assert {line["dimension_name"] for line in send + correct} == {'=m,"n'}
+    assert all(line["to_correct"] == reason_of(line["reason"]).to_do for line in correct)
+    assert sorted(IN_DOUBT) == DOUBTFUL
+    assert all(reason.source.startswith("https://docs.aws.amazon.com/") for reason in REASONS.values())
 
 
-@pytest.mark.parametrize("state", [State.SENT_AGAIN, State.TOO_OLD, State.NOTHING])
-@pytest.mark.parametrize("reason", ["Unprocessed", "TimeoutError", "ValidationException"])
-def test_what_is_not_open_is_never_written(state: State, reason: str) -> None:
-    resend = to_resend([failure(reason, state=state)], [reason], ())
-
-    assert (resend.send, resend.correct, resend.check) == ([], [], [])
-
-
-def test_usage_of_unknown_dimensions_is_kept_apart() -> None:
+def test_usage_that_would_be_refused_again_is_kept_apart() -> None:
     """Known dimensions of a call that was refused for another one can be sent as they are."""
     refused = "InvalidUsageDimensionException"
-    good, bad, other = failure(refused), failure(refused, dimension="typo"), failure(dimension="typo")
+    by_hand = [failure(customer="a b", quantity=1.5), failure(dimension=None)]
+    failures = [failure(refused), failure(refused, dimension="typo"), failure(dimension="odd"), *by_hand]
 
-    known = to_resend([good, bad, other], (), ("m", "n"))
-    unknown = to_resend([good, bad], (), ())
+    send, correct = divided(failures, dimensions=["m", "n"])
+    none, all_of_the_call = divided(failures[:2])
 
-    assert known.send == [good]
-    assert [one for one, _ in known.correct] == [bad, other]
-    assert all("not in params.dimensions" in why for _, why in known.correct)
-    assert [one for one, _ in unknown.correct] == [good, bad]
-
-
-@pytest.mark.parametrize(
-    ("one", "why"),
-    [
-        (failure(customer="a b"), "printable ASCII"),
-        (failure(customer="1234"), "12 digits"),
-        (failure(quantity=MAX_QUANTITY + 1), "less than or equal"),
-        (failure(dimension=" m"), "white space"),
-        (failure(dimension=None), "valid string"),
-        (failure(quantity=1.5), "valid integer"),
-        (failure(quantity=-1), "greater than or equal"),
-    ],
-)
-def test_usage_that_the_api_refuses_is_to_be_corrected(one: Failure, why: str) -> None:
-    ((corrected, to_correct),) = to_resend([one], (), ()).correct
-
-    assert corrected is one
-    assert why in to_correct
-
-
-FAILURES = st.lists(
-    st.builds(
-        failure,
-        st.sampled_from(["Unprocessed", "DuplicateRecord", "ValidationException", "ECONNRESET"]),
-        customer=st.sampled_from(
-            ["a", "a,b", '"q"', LICENSE_ARN, "=A1", "999999999999", "a\\b;c", "10", "a b"]
+    assert [line["dimension_name"] for line in send] == ["m"]
+    assert [(line["dimension_name"], line["to_correct"]) for line in correct] == [
+        ("typo", "This dimension is not in params.dimensions: correct it."),
+        ("odd", "This dimension is not in params.dimensions: correct it."),
+        (
+            "m",
+            "The API refuses it: customerIdentifier must consist of printable ASCII characters without white"
+            " space; dimension_value input should be a valid integer",
         ),
-        dimension=st.none() | st.text(max_size=5) | st.sampled_from(["a;b", "a\tb", '"']),
-        quantity=st.integers(-1, MAX_QUANTITY + 1) | st.sampled_from([1.5, None, "1"]),
-        days_ago=st.integers(0, 3),
-    ),
-    max_size=20,
-)
-
-
-@given(failures=FAILURES)
-def test_every_open_failure_is_in_one_list_and_read_back(
-    failures: list[Failure], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    resend = to_resend(failures, (), ())
-    path = tmp_path_factory.mktemp("again") / "failed.csv"
-    files, _ = files_to_send(path, failures, (), ())
-
-    listed = [*resend.send, *(one for one, _ in resend.correct), *resend.check]
-    assert sorted(map(id, listed)) == sorted(map(id, failures))
-    header, *lines = csv.reader(files.get(path, ",".join(HEADER).encode()).decode().splitlines(keepends=True))
-    assert tuple(header) == HEADER
-    assert lines == [
-        [one.customer, one.dimension, str(one.quantity), one.transaction_id] for one in resend.send
+        ("", "The API refuses it: dimension_name input should be a valid string"),
     ]
+    assert (none, [line["dimension_name"] for line in all_of_the_call]) == ([], ["m", "typo"])
 
 
 # --- the files ---
 
 
 def test_an_edited_file_is_not_overwritten(tmp_path: Path) -> None:
-    path = tmp_path / "failed.csv"
-    files, _ = files_to_send(path, [failure(), failure("ValidationException")], (), ())
+    failures = [failure(), failure("ValidationException")]
+    files, _ = files_to_send(tmp_path / FILE, failures, (), ())
     for file, content in files.items():
         file.write_bytes(content)
-    assert files_to_send(path, [failure(), failure("ValidationException")], (), ())[0] == files
-    (tmp_path / "failed-to-correct.csv").write_text("edited")
+    assert files_to_send(tmp_path / FILE, failures, (), ())[0] == files
+    (tmp_path / TO_CORRECT).write_text("edited")
 
     with pytest.raises(FileInUseError, match="has other lines"):
-        files_to_send(path, [failure(), failure("ValidationException")], (), ())
+        files_to_send(tmp_path / FILE, failures, (), ())
 
 
 def test_the_messages_say_what_is_left_out_and_quote_the_path(tmp_path: Path) -> None:
     path = tmp_path / "failed usage.csv"
-    failures = [failure(), failure("TimeoutError"), failure(days_ago=100, state=State.TOO_OLD)]
+    old = failure(days_ago=100, state=State.TOO_OLD)
+    in_doubt = [failure("TimeoutError", customer=f"c{number}") for number in range(22)]
 
-    files, messages = files_to_send(path, failures, (), ())
+    files, messages = files_to_send(path, [failure(), *in_doubt, old], (), ())
+    nothing, (said, *_) = files_to_send(path, in_doubt, (), ())
 
-    said = "\n".join(messages)
-    assert f"metering import '{path}'" in said
-    assert "AWS may have billed them: 1 failure (TimeoutError 1)" in said
-    assert "too late to tell whether they were sent again: 1 failure." in said
-    assert "Never change the customer" in said
     assert list(files) == [path]
-    nothing, messages = files_to_send(path, failures[1:], (), ())
+    assert len(files_to_send(path, [failure()], (), ())[1]) == 2
+    assert messages[0].startswith("1 line to send again.")
+    assert messages[0].endswith(f"metering import '{path}'")
+    assert messages[1].startswith("Never change the customer")
+    assert messages[2].startswith(
+        "NOT written, because AWS may have billed them: 22 failures (TimeoutError 22).\n"
+        f"  c0 {in_doubt[0].created} m 1 (TimeoutError)\n"
+    )
+    assert f"\n  c19 {in_doubt[0].created} m 1 (TimeoutError)\n  and 2 more\nCheck what AWS" in messages[2]
+    assert messages[3].endswith("too late to tell whether they were sent again: 1 failure.")
     assert not nothing
-    assert "Nothing can be sent again as it is" in messages[0]
+    assert said == "Nothing can be sent again as it is; failed usage.csv was not written."
 
 
 # --- all of it ---
 
-
-def fail_in_every_way(marketplace: Marketplace) -> dict[str, str]:
-    """Let each customer fail for a reason of the table; return the reasons by customer."""
-    reasons = {f"c-{number}": reason for number, reason in enumerate(REASONS)}
-    for customer, reason in reasons.items():
-        if reason in {"CustomerNotSubscribed", "DuplicateRecord", "Unprocessed"}:
-            marketplace.failures[customer] = {"m": reason}
-        else:
-            fields = {} if reason == "Unknown" else {"name": reason}
-            marketplace.failures[customer] = MeteringError(fields, was_billed=reason == "TimeoutError")
-    return reasons
+CORRECTIONS: dict[str, list[dict[str, str]]] = {
+    "sent": [{}],
+    "typo": [{"dimension_name": "right"}],
+    "unknown": [{"dimension_value": "0"}, {"customerIdentifier": "known"}],
+    # The seller has looked it up: AWS had billed it.
+    "lost": [{"dimension_value": "0"}],
+}
+"""What the seller changes in the lines of each customer, as the messages say."""
 
 
-def corrected(line: dict[str, str], reason: str) -> list[dict[str, str]]:
-    """Correct a line of a failures file as the messages say."""
-    if reason == "InvalidUsageDimensionException":
-        return [line | {"dimension_name": "right"}]
-    if reason == "InvalidCustomerIdentifierException":
-        right = line | {"customerIdentifier": f"right-{line['customerIdentifier']}"}
-        return [line | {"dimension_value": "0"}, right]
-    # The seller has looked it up: AWS had billed what ended with a time-out.
-    return [line | {"dimension_value": "0"}] if reason == "TimeoutError" else [line]
-
-
-def send(api: Api, lines: list[dict[str, str]]) -> None:
-    buyers = [
-        {
-            "customerIdentifier": line["customerIdentifier"],
-            "metered_dimensions": [
-                {"dimension_name": line["dimension_name"], "dimension_value": int(line["dimension_value"])}
-            ],
-            "transaction_id": line["transaction_id"],
-        }
-        for line in lines
-    ]
-    assert api.insert_many({"buyers": buyers}).status == 200
+def entry(line: dict[str, str]) -> dict[str, object]:
+    used = {"dimension_name": line["dimension_name"], "dimension_value": int(line["dimension_value"])}
+    ids = {name: line[name] for name in ("customerIdentifier", "transaction_id")}
+    return {**ids, "metered_dimensions": [used]}
 
 
 def test_usage_failed_in_every_way_is_billed_once_and_the_report_clean(
@@ -276,37 +212,36 @@ def test_usage_failed_in_every_way_is_billed_once_and_the_report_clean(
 ) -> None:
     api, marketplace = Api(), Marketplace()
     job = HourlyJob(dynamodb, METERING_TABLE_NAME, marketplace)
-    reasons = fail_in_every_way(marketplace)
+    marketplace.failures = {
+        "sent": {"m": "Unprocessed"},
+        "typo": MeteringError({"name": "InvalidUsageDimensionException"}),
+        "unknown": MeteringError({"name": "InvalidCustomerIdentifierException"}),
+        "lost": MeteringError({"name": "TimeoutError"}, was_billed=True),
+    }
     recorded_at = api.request_time - MS_OF_A_DAY
-    for number, customer in enumerate(reasons):
+    for number, customer in enumerate(CORRECTIONS):
         stored.put(**pending(customer, recorded_at + number, m=5, n=7))
     job.run()
 
-    def report(path: Path, *arguments: str) -> int:
-        every_reason = [word for reason in DOUBTFUL for word in ("--reason", reason)]
-        options = [*TABLES, "--send-again", str(path), *every_reason, *arguments]
-        return CliRunner().invoke(report_command, options, catch_exceptions=False).exit_code
-
-    assert report(tmp_path / "some.csv", "--to", str(recorded_at + len(reasons) // 2)) == 1
-    assert report(tmp_path / "all.csv") == 1
-    for _ in range(2):
-        for path in sorted(tmp_path.iterdir()):
-            lines = list(csv.DictReader(path.read_text().splitlines()))
-            send(api, [one for line in lines for one in corrected(line, reasons[line["customerIdentifier"]])])
-    unknown = next(name for name, reason in reasons.items() if reason == "InvalidCustomerIdentifierException")
+    some = report("--send-again", tmp_path / "some.csv", "--reason", "TimeoutError", "--to", recorded_at + 2)
+    everything = report("--send-again", tmp_path / "all.csv", "--reason", "TimeoutError")
+    for path in [*tmp_path.iterdir(), *tmp_path.iterdir()]:
+        entries = [
+            entry(line | change)
+            for line in lines(path.read_bytes())
+            for change in CORRECTIONS[line["customerIdentifier"]]
+        ]
+        assert api.insert_many({"buyers": entries}).status == 200
     # A customer that AWS does not know stays unknown, with a quantity of 0 too.
-    marketplace.failures = {unknown: marketplace.failures[unknown]}
+    marketplace.failures = {"unknown": marketplace.failures["unknown"]}
     while job.run():
         pass
+    later = report("--send-again", tmp_path / "later.csv")
 
-    billed = marketplace.metered + marketplace.metered_unanswered
-    wanted = {
-        (f"right-{customer}" if customer == unknown else customer, dimension): quantity
-        for customer in reasons
-        for dimension, quantity in (("m", 5), ("n", 7))
+    assert +(marketplace.metered + marketplace.metered_unanswered) == {
+        **{(customer, "m"): 5 for customer in ("sent", "known", "lost")},
+        **{(customer, "n"): 7 for customer in ("sent", "known", "lost")},
+        ("typo", "right"): 12,
     }
-    right = next(name for name, reason in reasons.items() if reason == "InvalidUsageDimensionException")
-    wanted[right, "right"] = wanted.pop((right, "m")) + wanted.pop((right, "n"))
-    assert +billed == wanted
-    assert report(tmp_path / "later.csv") == 0
-    assert not (tmp_path / "later.csv").exists()
+    assert [one.exit_code for one in (some, everything, later)] == [1, 1, 0]
+    assert len(list(tmp_path.iterdir())) == 4

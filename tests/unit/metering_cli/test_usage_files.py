@@ -1,4 +1,4 @@
-"""Usage files: every format that spreadsheets write, headers, ids, and where problems are."""
+"""Usage files: every format and spelling of spreadsheets, headers, ids, and where problems are."""
 
 import gzip
 import io
@@ -12,28 +12,24 @@ import pytest
 from openpyxl import Workbook
 from openpyxl.worksheet.formula import ArrayFormula
 
+from metering_cli.importing.cells import BadCellsError, parse_cells
 from metering_cli.importing.usage_file import Line, Problem, ProblemsError, derived_id, read_usage
-from tests.unit.metering_cli.conftest import HEADER
+from tests.unit.metering_cli.conftest import HEADER, WITH_IDS
 
-WITH_IDS = HEADER.strip() + ",transaction_id\n"
 TWO = HEADER + "buyer,seats,1\nother,seats,2\n"
+COLUMNS = HEADER.strip().split(",")
 
 
 def read(*contents: str | bytes, import_id: str | None = "2026-11") -> list[Line]:
     encoded = [content.encode() if isinstance(content, str) else content for content in contents]
-    files = [(f"{number}.csv", content) for number, content in enumerate(encoded, start=1)]
-    return [line for file in read_usage(files, import_id) for line in file.lines]
+    lines, _ = read_usage([(f"{number}.csv", one) for number, one in enumerate(encoded, start=1)], import_id)
+    return lines
 
 
 def problems(*contents: str | bytes, import_id: str | None = "2026-11") -> list[Problem]:
     with pytest.raises(ProblemsError) as caught:
         read(*contents, import_id=import_id)
     return caught.value.problems
-
-
-def only_problem(*contents: str | bytes, import_id: str | None = "2026-11") -> Problem:
-    [problem] = problems(*contents, import_id=import_id)
-    return problem
 
 
 def workbook(*sheets: Sequence[Sequence[object]]) -> bytes:
@@ -46,9 +42,6 @@ def workbook(*sheets: Sequence[Sequence[object]]) -> bytes:
     file = io.BytesIO()
     book.save(file)
     return file.getvalue()
-
-
-COLUMNS = HEADER.strip().split(",")
 
 
 @pytest.mark.parametrize(
@@ -104,28 +97,100 @@ def test_every_format_of_a_spreadsheet_gives_the_same_lines(content: str | bytes
             workbook([COLUMNS], [["notes"]]), None, "2 sheets with content ('Sheet1', 'Sheet2')", id="sheets"
         ),
         (HEADER + 'buyer,"seats,1\nbuyer,seats,1\n', 2, "check its quotation marks"),
+        # 1,000 without quotation marks would be 1, and the rest in a column that is ignored.
+        (HEADER.strip() + ",Note\nbuyer,seats,1,000,\nbuyer,seats,1,\n", 2, "more cells than the header"),
+        (HEADER.strip() + ",\nbuyer,seats,1,000\nbuyer,seats,1,\n", 2, "more cells than the header"),
     ],
 )
 def test_a_file_that_is_no_table_of_usage_is_refused(content: str | bytes, line: int, detail: str) -> None:
-    problem = only_problem(content)
+    [problem] = problems(content)
 
-    assert (problem.file, problem.line) == ("1.csv", line)
+    assert (problem.file, problem.line, problem.column) == ("1.csv", line, None)
     assert detail in problem.detail
 
 
-def test_rows_beyond_a_workbooks_stated_dimensions_are_read() -> None:
-    """Some programs state the dimensions of an empty sheet."""
-    content = workbook([COLUMNS, *(["buyer", "seats", number] for number in range(5))])
-    with zipfile.ZipFile(io.BytesIO(content)) as before:
-        parts = {name: before.read(name) for name in before.namelist()}
-    sheet = "xl/worksheets/sheet1.xml"
-    parts[sheet] = parts[sheet].replace(b'ref="A1:C6"', b'ref="A1:C2"')
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as after:
-        for name, part in parts.items():
-            after.writestr(name, part)
+SPELLINGS = {
+    "dimension_value": {
+        "": ["0", "10", "007", "2147483647", "0" * 5000 + "1"],
+        "more than 2147483647": ["2147483648", "9" * 5000],
+        "fill it in": [""],
+        "thousands separators": [
+            *("1.000", "250.000", "1,000", "1,234,567", "1.234,50", "1'000", "1’000", "1 000", "1_000"),
+        ],
+        "non-breaking spaces": ["1\u00a0000", "1\u202f000", "10\u00a0"],
+        "a decimal number": ["1.5", "1,5", "10.0", ".5", "5."],
+        "scientific notation": ["1E+05", "1e3", "1,5E+05"],
+        "a negative quantity": ["-1", "−1", "1-", "(100)", "-"],
+        "a mark before it": ["+5", "'10", '"10"'],
+        "a formula": ["=A1+B2", "=SUM(C2:C9)"],
+        "a spreadsheet's error": ["#N/A", "#REF!"],
+        "a date": ["#DATE 2026-11-23 00:00:00"],
+        "a unit or text": ["10 GB", "10%", "10 units", "1\n2"],
+        "as programs write it": ["1_0", "0x1F"],
+        "other digits": ["١٢", "１２"],
+        "no whole number": ["½", "²", "$10", "nan", "NULL", "inf", "TRUE", "ten", "∞"],
+    },
+    # The spellings that the API itself refuses are in tests/unit/inserting/.
+    "customerIdentifier": {
+        "": ["ExWoL3vTir2", "012345678901", "arn:aws:license-manager::123456789012:license/lic-EXAMPLE12345"],
+        "at most 128 characters": ["c" * 129],
+        "fill it in": [""],
+        "must be exactly 12 digits": ["12345678901", "1.23457E+11", "'012345678901", "123,456,789,012"],
+        "a formula": ['="012345678901"', "=A2"],
+        "a spreadsheet's error": ["#N/A", "#NAME?"],
+        "a missing value": ["nan", "NaN", "NULL", "null", "None", "N/A", "undefined", "(blank)", "TRUE", "-"],
+        "a line of totals": ["Total", "TOTALS:", "Grand Total", "Subtotal", "Sum"],
+        "printable ASCII": ["1234 5678 9012", "123456789012\u00a0", "Käufer"],
+    },
+    "transaction_id": {
+        "": ["2026-11-23T10:seats", "123456789012345", "INV 42"],
+        "fill it in": [""],
+        "has rounded": ["1.23456789012345E+17"],
+        "added decimals": ["42.0"],
+        "a spreadsheet's error": ["#N/A"],
+        "a missing value": ["nan"],
+        "at most 255 characters": ["x" * 256],
+        "printable ASCII": ["Größe"],
+    },
+    "dimension_name": {
+        "": ["metered_1_id", "Sitzplätze pro Monat", "d" * 255],
+        "at most 255 characters": ["d" * 256],
+        "fill it in": [""],
+        "a formula": ["=B2"],
+        "a spreadsheet's error": ["#REF!"],
+        "a date": ["#DATE 2026-11-01 00:00:00"],
+        "white space at its ends": ["seats\u00a0"],
+        "reserved name": ["constructor"],
+    },
+}
 
-    assert len(read(packed.getvalue())) == 5
+
+@pytest.mark.parametrize(
+    ("column", "text", "refusal"),
+    [
+        pytest.param(column, text, refusal, id=f"{column}-{text[:30]!a}")
+        for column, outcomes in SPELLINGS.items()
+        for refusal, texts in outcomes.items()
+        for text in texts
+    ],
+)
+def test_a_spelling_is_taken_or_refused_with_what_it_looks_like(column: str, text: str, refusal: str) -> None:
+    cells = {
+        "customerIdentifier": "ExWoL3vTir2",
+        "dimension_name": "seats",
+        "dimension_value": "1",
+        column: text,
+    }
+    if not refusal:
+        assert getattr(parse_cells(cells), column) == (
+            int(text[-10:]) if column == "dimension_value" else text
+        )
+        return
+    with pytest.raises(BadCellsError) as caught:
+        parse_cells(cells)
+    assert [*caught.value.details] == [column]
+    assert refusal in caught.value.details[column]
+    assert len(caught.value.details[column]) < 300
 
 
 @pytest.mark.parametrize(
@@ -139,20 +204,30 @@ def test_rows_beyond_a_workbooks_stated_dimensions_are_read() -> None:
         (["buyer", "seats", ArrayFormula("C2", "=A1:A9")], "dimension_value", "a formula"),
         (["buyer", datetime(2026, 11, 1), 1], "dimension_name", "a date"),
         ([12345678901, "seats", 1], "customerIdentifier", "exactly 12 digits"),
-        (["=A1", "seats", 1], "customerIdentifier", "a formula"),
         (["buyer", "#N/A", 1], "dimension_name", "a spreadsheet's error"),
         (["buyer", "seats", 1, 12345678901234567], "transaction_id", "has rounded"),
-        (["buyer", "seats", 1, datetime(2026, 11, 1)], "transaction_id", "a date"),
     ],
 )
 def test_a_workbooks_cell_is_not_taken_for_what_it_looks_like(
     cells: list[object], column: str, detail: str
 ) -> None:
     header = [*COLUMNS, "transaction_id"][: len(cells)]
-    problem = only_problem(workbook([header, cells]), import_id=None if len(cells) == 4 else "x")
+    [problem] = problems(workbook([header, cells]), import_id=None if len(cells) == 4 else "x")
 
     assert (problem.line, problem.column) == (2, column)
     assert detail in problem.detail
+
+
+def test_rows_beyond_a_workbooks_stated_dimensions_are_read() -> None:
+    """Some programs state the dimensions of an empty sheet."""
+    content = workbook([COLUMNS, *(["buyer", "seats", number] for number in range(5))])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(packed, "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name).replace(b'ref="A1:C6"', b'ref="A1:C2"'))
+
+    assert packed.getvalue() != content
+    assert len(read(packed.getvalue())) == 5
 
 
 def test_no_damage_of_a_workbook_ends_in_a_traceback() -> None:
@@ -167,12 +242,11 @@ def test_no_damage_of_a_workbook_ends_in_a_traceback() -> None:
 
 
 def test_problems_are_named_by_file_line_and_column() -> None:
-    bad = (
-        HEADER + '\nbuyer,"two\nlines",1\nbuyer,seats,x\nbuyer,seats\nbuyer,seats,1,5\nbuyer,seats,\u00a02\n'
-    )
+    bad = HEADER + '\nbuyer,"two\nlines",1\n,seats,x\nbuyer,seats\nbuyer,seats,1,5\nbuyer,seats,\u00a02\n'
 
     assert [(one.file, one.line, one.column) for one in problems(TWO, bad)] == [
         ("2.csv", 3, "dimension_name"),
+        ("2.csv", 5, "customerIdentifier"),
         ("2.csv", 5, "dimension_value"),
         ("2.csv", 6, "dimension_value"),
         ("2.csv", 7, None),
@@ -180,28 +254,19 @@ def test_problems_are_named_by_file_line_and_column() -> None:
     ]
 
 
-def test_a_quantity_that_fills_two_cells_is_not_cut() -> None:
-    """1,000 without quotation marks would be 1, and the rest in a column that is ignored."""
-    for columns, row in ((",Note", "buyer,seats,1,000,"), (",", "buyer,seats,1,000")):
-        [problem] = problems(f"{HEADER.strip()}{columns}\n{row}\nbuyer,seats,1,\n")
-
-        assert (problem.line, problem.column) == (2, None)
-        assert "more cells than the header" in problem.detail
-
-
 def test_ids_are_a_column_or_derived_never_both_never_neither() -> None:
     with_ids = WITH_IDS + "buyer,seats,1,a\n"
 
-    assert "use --import-id" in only_problem(TWO, import_id=None).detail
-    assert "leave out --import-id" in only_problem(with_ids).detail
-    assert only_problem(with_ids + "buyer,seats,1,\n", import_id=None).column == "transaction_id"
+    assert "use --import-id" in problems(TWO, import_id=None)[0].detail
+    assert "leave out --import-id" in problems(with_ids)[0].detail
+    assert problems(with_ids + "buyer,seats,1,\n", import_id=None)[0].column == "transaction_id"
     assert [line.transaction_id for line in read(with_ids, import_id=None)] == ["a"]
 
 
 def test_an_id_of_one_customer_occurs_once_in_all_files() -> None:
     first = WITH_IDS + "one,seats,1,a\ntwo,seats,1,a\none,seats,1,b\n"
 
-    problem = only_problem(first, WITH_IDS + "one,storage,2,a\n", import_id=None)
+    [problem] = problems(first, WITH_IDS + "one,storage,2,a\n", import_id=None)
 
     assert (problem.file, problem.line, problem.column) == ("2.csv", 2, "transaction_id")
     assert "1.csv:2" in problem.detail
