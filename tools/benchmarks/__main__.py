@@ -13,9 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,8 +23,10 @@ from typing import IO, Any, cast
 
 from infra.bundling import REQUIREMENTS, SOURCE, Target, bundle
 from infra.byte_code import find_interpreter
-from tools.benchmarks.measured import UNITS
 from tools.benchmarks.published import Result, publish
+
+Pairs = Sequence[tuple[float, float]]
+"""Ours, and the reference's."""
 
 PROJECT = Path(__file__).parents[2]
 _COLD_STARTS = 15
@@ -35,11 +36,9 @@ _INDEX_WRITES = 1_000
 _LIMIT_ENTRIES_SECONDS = 1.5
 _MEMORY_MB = 90
 _VARIABLES = {
-    "PATH": os.environ["PATH"],
     "PYTHONDONTWRITEBYTECODE": "1",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     # The functions ship without awscrt, which this environment has for `aws login`.
     "BOTO_DISABLE_CRT": "true",
@@ -50,32 +49,57 @@ _VARIABLES = {
     "POWERTOOLS_SERVICE_NAME": "metering-api",
     "POWERTOOLS_METRICS_NAMESPACE": "MarketplaceMetering",
 }
+_TOTALS = {"group_by": "dimension", "from": "2000-01-01", "to": str(2**53 - 1)}
+_COMPARISONS: dict[str, tuple[str, str, tuple[object, ...]]] = {
+    "warm.over_powertools": ("ms CPU", "over_powertools", ()),
+    "peer.insert_one.wall": ("ms", "beside_peer", ("insert_one", "wall")),
+    "peer.insert_one.cpu": ("ms CPU", "beside_peer", ("insert_one", "cpu")),
+    "peer.insert_many": ("ms", "beside_peer", ("insert_many", "wall")),
+    "bulk.vs_batch_writer": ("entries/s", "beside_batch_writer", (1_000, 1_000)),
+    "bulk.entries": ("entries/s", "beside_batch_writer", (10_000, 300)),
+    "bulk.with_ids": ("entries/s", "beside_threads", (1_000,)),
+    "bulk.growth": ("ms CPU a record", "growth", (10_000, 1_000)),
+    **{
+        f"lookup.{function}.{known}.{clock}": (unit, "beside_no_lookup", (function, known, clock))
+        for function in ("insert_one", "insert_many")
+        for known, clock, unit in (
+            ("cold", "cpu", "ms CPU"),
+            ("cold", "wall", "ms"),
+            ("warm", "cpu", "ms CPU"),
+        )
+    },
+    "list.page": ("ms CPU a record", "beside_query", (1_000, {"limit": "1000"}, {"Limit": 1_000})),
+    "list.totals": ("ms CPU a record", "beside_query", (5_000, _TOTALS, {})),
+    "list.depth": ("ms", "depth", (100,)),
+}
+"""By key: the unit, and the function of ``measured`` with its arguments."""
 
 
 def main(*wanted: str) -> None:
     """Measure everything, which takes a few minutes, or the keys that begin as is wanted."""
-    with tempfile.TemporaryDirectory() as folder, _stub() as endpoint_url:
-        bench = _Bench(Path(folder), endpoint_url)
+    results: dict[str, Result] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(Path(folder))
+        cold_starts = {
+            **{f"cold_start.{each}": (each, "reference") for each in ("insert_one", "insert_many", "list")},
+            "peer.cold_start": ("insert_one", "peer"),
+            "peer.cold_start_as_usual": ("insert_one", "peer as usual"),
+        }
         measures: dict[str, Callable[[], Result]] = {
-            **{
-                f"cold_start.{kind}": partial(bench.cold_start, kind, "reference")
-                for kind in ("insert_one", "insert_many", "list")
-            },
-            "peer.cold_start": partial(bench.cold_start, "insert_one", "peer"),
-            "peer.cold_start_as_usual": partial(bench.cold_start, "insert_one", "peer as usual"),
-            **{key: partial(bench.compare, key) for key in UNITS},
+            **{key: partial(bench.cold_start, *sides) for key, sides in cold_starts.items()},
+            **{key: partial(bench.compare, *comparison) for key, comparison in _COMPARISONS.items()},
             "package.size": bench.package_size,
             "bulk.memory": bench.bulk_memory,
             "limit.entries": bench.limit_entries,
             "limit.goodput": bench.limit_goodput,
         }
-        results: dict[str, Result] = {}
         for key, measure in measures.items():
             if not wanted or key.startswith(wanted):
                 results[key] = result = measure()
-                _say(
+                print(
                     f"{key:24} {result['ratio']:6.2f}  ({result['low']:.2f} to {result['high']:.2f})"
-                    f"  {result['ours']:10.4g} beside {result['reference']:.4g} {result['unit']}"
+                    f"  {result['ours']:10.4g} beside {result['reference']:.4g} {result['unit']}",
+                    file=sys.stderr,
                 )
     if not wanted:
         machine = {
@@ -90,108 +114,90 @@ def main(*wanted: str) -> None:
 class _Bench:
     """The functions as they are shipped, the peer beside them, and new processes to measure both in."""
 
-    def __init__(self, folder: Path, endpoint_url: str) -> None:
-        _say("bundling the functions, and installing the requirements as pip does")
+    def __init__(self, folder: Path) -> None:
+        print("bundling the functions, and installing the requirements as pip does", file=sys.stderr)
         self._shipped, self._full, self._bare = (folder / name for name in ("shipped", "full", "bare"))
         self._shipped.mkdir()
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        target = Target(f"manylinux2014_{platform.machine()}", version)
-        bundle(target, find_interpreter(version), self._shipped)
+        bundle(
+            Target(f"manylinux2014_{platform.machine()}", version), find_interpreter(version), self._shipped
+        )
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run(  # noqa: S603 - pip, with the project's own requirements
             [*pip, "--requirement", str(REQUIREMENTS), "--target", str(self._full)], check=True
         )
         shutil.copytree(self._full, self._bare, ignore=shutil.ignore_patterns("__pycache__"))
         py_compile.compile(str(Path(__file__).with_name("peer.py")))
-        self._endpoint_url = endpoint_url
-
-    def compare(self, key: str) -> Result:
-        """Measure one of ``measured``; ours and the peer share a process, with all of Powertools."""
-        paths = [SOURCE, self._full] if key.startswith("peer.") else [self._shipped]
-        return _result(self._run("measured", key, paths=paths), UNITS[key])
 
     def cold_start(self, kind: str, reference: str) -> Result:
         # The reference has boto3 as the Lambda runtime has it, with the models of all services.
-        folders = {"peer": [self._full], "peer as usual": [self._bare], "reference": [PROJECT]}
-        pairs: list[list[dict[str, float]]] = [
-            [
-                self._run("alone", "cold_start", side.split()[0], paths=folders.get(side, [self._shipped]))
-                for side in (kind, reference)
-            ]
-            for _ in range(_COLD_STARTS)
-        ]
-        memory = _result([[start["memory_mb"] for start in pair] for pair in pairs], "MB")
-        return _result([[start["ms"] for start in pair] for pair in pairs], "ms") | {
-            "memory_mb": round(memory["ours"], 1),
-            "reference_memory_mb": round(memory["reference"], 1),
-        }
+        folders = {"peer": [self._full], "peer as usual": [self._bare], "reference": []}
+        start = partial(self._run, "calls", "cold_start")
+        beside = partial(start, reference.removesuffix(" as usual"), paths=folders[reference])
+        return _result([(start(kind), beside()) for _ in range(_COLD_STARTS)], "ms")
+
+    def compare(self, unit: str, function: str, arguments: Sequence[object]) -> Result:
+        # Ours and the peer share a process, with all of Powertools.
+        paths = [SOURCE, self._full] if function == "beside_peer" else None
+        pairs: Pairs = self._run("measured", function, *arguments, paths=paths)
+        if unit == "entries/s":
+            pairs = [(1000 / ours, 1000 / reference) for ours, reference in pairs]
+        return _result(pairs, unit)
 
     def package_size(self) -> Result:
-        sizes = [
-            sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            for folder in (self._shipped, self._full)
-        ]
-        return _result([sizes], "bytes")
+        folders = (self._shipped, self._full)
+        ours, reference = (
+            sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in folders
+        )
+        return _result([(ours, reference)], "bytes")
 
     def bulk_memory(self) -> Result:
-        peaks = [self._run("alone", "bulk", "10000", "10000")["memory_mb"] for _ in range(3)]
-        return _result([(peak, _MEMORY_MB) for peak in peaks], "MB")
+        return _result([(self._run("calls", "bulk", 10_000, 10_000)[1], _MEMORY_MB) for _ in range(3)], "MB")
 
     def limit_entries(self) -> Result:
         """Measure 10,000 entries of 300 customers in one call."""
-        seconds = [self._at_limit("alone", "bulk", "10000", "300")["ms"] / 1000 for _ in range(5)]
-        return _result([(each, _LIMIT_ENTRIES_SECONDS) for each in seconds], "s")
+        bulk = partial(self._run, "calls", "bulk", 10_000, 300, stub="--limited")
+        return _result([(bulk()[0], _LIMIT_ENTRIES_SECONDS) for _ in range(5)], "s")
 
     def limit_goodput(self) -> Result:
         """Measure throughput at the index's limit; runs mostly wait, so three run at a time."""
         with ThreadPoolExecutor(3) as pool:
-            outcomes = list(pool.map(lambda each: self._at_limit("limit", *map(str, each)), _LIMIT_SCENARIOS))
-        rates = [outcome["records_per_second"] for outcome in outcomes]
-        result = _result([(rate, _INDEX_WRITES) for rate in rates], "records/s")
+            goodput = partial(self._run, "measured", "goodput", stub="--limited")
+            outcomes = list(pool.map(lambda scenario: goodput(*scenario), _LIMIT_SCENARIOS))
         # Each scenario has to reach the mark, so the worst one counts.
-        result |= {"ratio": round(min(rates) / _INDEX_WRITES, 3), "ours": round(min(rates), 1)}
-        for (requests, records), outcome in zip(_LIMIT_SCENARIOS, outcomes, strict=True):
-            result[f"{requests} x {records}"] = {name: float(f"{value:g}") for name, value in outcome.items()}
-        return result
-
-    def _at_limit(self, *arguments: str) -> dict[str, float]:
-        """Measure once, against partitions that have no capacity saved."""
-        with _stub("--limited") as endpoint_url:
-            outcome: dict[str, float] = self._run(*arguments, endpoint_url=endpoint_url)
-            return outcome
+        result = _result([(min(each["records_per_second"] for each in outcomes), _INDEX_WRITES)], "records/s")
+        names = (f"{requests} x {records}" for requests, records in _LIMIT_SCENARIOS)
+        return result | dict(zip(names, outcomes, strict=True))
 
     def _run(
-        self, module: str, *arguments: str, paths: Sequence[Path] = (), endpoint_url: str | None = None
-    ) -> Any:  # noqa: ANN401 - what the module prints
-        """Run a module of this package in a new process, with those folders first on its path."""
-        path = os.pathsep.join(map(str, (*(paths or [self._shipped]), PROJECT)))
-        finished = subprocess.run(  # noqa: S603 - this package's own modules
-            [sys.executable, "-m", f"tools.benchmarks.{module}", *arguments],
-            cwd=PROJECT,
-            env=_VARIABLES | {"PYTHONPATH": path, "AWS_ENDPOINT_URL": endpoint_url or self._endpoint_url},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        return json.loads(finished.stdout)
+        self,
+        module: str,
+        function: str,
+        *arguments: object,
+        paths: Sequence[Path] | None = None,
+        stub: str = "",
+    ) -> Any:  # noqa: ANN401 - what the function returns
+        """Call a function of this package in a new process, with those folders first on its path.
+
+        Beside it runs a new stub, with that option, whose partitions have no capacity saved.
+        """
+        python = [sys.executable, "-m"]
+        command = [*python, "tools.benchmarks.dynamodb_stub", *([stub] if stub else [])]
+        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+            try:
+                path = [self._shipped] if paths is None else paths
+                variables = {
+                    "PYTHONPATH": os.pathsep.join(map(str, [*path, PROJECT])),
+                    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{int(cast('IO[str]', server.stdout).readline())}",
+                }
+                command = [*python, "tools.benchmarks.calls", module, function, json.dumps(arguments)]
+                output = subprocess.check_output(command, cwd=PROJECT, env=_VARIABLES | variables)  # noqa: S603
+                return json.loads(output)
+            finally:
+                server.terminate()
 
 
-@contextmanager
-def _stub(*options: str) -> Iterator[str]:
-    """Run the stub in a process of its own; yield its URL."""
-    process = subprocess.Popen(  # noqa: S603 - this package's own module
-        [sys.executable, "-m", "tools.benchmarks.dynamodb_stub", *options],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield f"http://127.0.0.1:{int(cast('IO[str]', process.stdout).readline())}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _result(pairs: Sequence[Sequence[float]], unit: str) -> Result:
+def _result(pairs: Pairs, unit: str) -> Result:
     """Summarize pairs of (ours, reference): the median of their ratios, and its quartiles."""
     ratios = [ours / reference for ours, reference in pairs]
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
@@ -203,10 +209,6 @@ def _result(pairs: Sequence[Sequence[float]], unit: str) -> Result:
         "reference": round(median(reference for _, reference in pairs), 4),
         "unit": unit,
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ class WriteLimits:
             return [not indexed for indexed in is_indexed]
         admitted = []
         for put in puts:
-            partition = self._partition(put)
+            # Nearly as empty as the index was, but a first write is admitted.
+            new = _Partition(self._index.created - 0.01)
+            partition = self._partitions.setdefault(_key(put["TableName"], put["Item"])[:2], new)
             admitted.append(partition.admits(now))
             partition.units -= admitted[-1]
         return admitted
@@ -85,17 +87,9 @@ class WriteLimits:
     def commit(self, puts: Sequence[Item]) -> None:
         """Charge the second half, and the index."""
         for put in puts:
-            self._partition(put).units -= 1
+            self._partitions[_key(put["TableName"], put["Item"])[:2]].units -= 1
             if self._index and "metering_pending" in put["Item"]:
                 self._index.units -= 1
-
-    def _partition(self, put: Item) -> _Partition:
-        key = _key(put["TableName"], put["Item"])[:2]
-        if key not in self._partitions:
-            started = self._index.created if self._index else self._clock()
-            # Nearly as empty as the index was, but a first write is admitted.
-            self._partitions[key] = _Partition(started - 0.01)
-        return self._partitions[key]
 
 
 def _key(table: str, item: Item) -> tuple[str, str, int]:
@@ -113,34 +107,27 @@ class Tables:
         self._tokens: dict[str, list[Item]] = {}
 
     def answer(self, operation: str, request: Item) -> Item:
-        """Answer one call.
-
-        Raises
-        ------
-        StubError
-            If DynamoDB would answer with that error.
-        """
-        answers: dict[str, Callable[[Item], Item]] = {
-            "TransactWriteItems": self._transact,
-            "BatchGetItem": self._get,
-            "BatchWriteItem": self._write_batch,
-            "PutItem": self._put,
-            "UpdateItem": self._update,
-            "Query": self._query,
-        }
-        return answers[operation](request)
-
-    def _write_batch(self, request: Item) -> Item:
-        for table, requests in request["RequestItems"].items():
-            for entry in requests:
-                self._store(table, entry["PutRequest"]["Item"])
-        return {"UnprocessedItems": {}}
-
-    def _put(self, request: Item) -> Item:
-        if not self._may_put(request):
-            raise StubError("ConditionalCheckFailedException", message="The conditional request failed")
-        self._store(request["TableName"], request["Item"])
-        return {}
+        """Answer one call; raises StubError if DynamoDB would answer with an error."""
+        match operation:
+            case "TransactWriteItems":
+                return self._transact(request)
+            case "BatchGetItem":
+                return self._get(request)
+            case "BatchWriteItem":
+                for table, requests in request["RequestItems"].items():
+                    for entry in requests:
+                        self._store(table, entry["PutRequest"]["Item"])
+                return {"UnprocessedItems": {}}
+            case "PutItem":
+                if not self._may_put(request):
+                    raise StubError("ConditionalCheckFailedException")
+                self._store(request["TableName"], request["Item"])
+                return {}
+            case "UpdateItem":
+                return self._update(request)
+            case "Query":
+                return self._query(request)
+        raise StubError("UnknownOperationException")
 
     def _transact(self, request: Item) -> Item:
         token, actions = request["ClientRequestToken"], request["TransactItems"]
@@ -151,20 +138,19 @@ class Tables:
         puts = [action["Put"] for action in actions]
         reasons: list[Item] = []
         for put in puts:
-            if self._may_put(put):
-                reasons.append({"Code": "None"})
-                continue
-            reason: Item = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}
-            if put.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
-                reason["Item"] = self._items[_key(put["TableName"], put["Item"])]
+            reason: Item = {"Code": "None"}
+            if not self._may_put(put):
+                reason = {"Code": "ConditionalCheckFailed"}
+                if put.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
+                    reason["Item"] = self._items[_key(put["TableName"], put["Item"])]
             reasons.append(reason)
         if self._limits:
             # DynamoDB prepares every item, even if another one fails.
             for reason, admitted in zip(reasons, self._limits.prepare(puts), strict=True):
                 if not admitted and reason["Code"] == "None":
-                    reason.update(Code="ThrottlingError", Message="Throughput exceeds the current capacity.")
+                    reason["Code"] = "ThrottlingError"
         if any(reason["Code"] != "None" for reason in reasons):
-            raise StubError("TransactionCanceledException", Message="cancelled", CancellationReasons=reasons)
+            raise StubError("TransactionCanceledException", CancellationReasons=reasons)
         if self._limits:
             self._limits.commit(puts)
         for put in puts:
@@ -183,31 +169,26 @@ class Tables:
 
     def _get(self, request: Item) -> Item:
         if sum(len(read["Keys"]) for read in request["RequestItems"].values()) > _MAX_READ_KEYS:
-            raise StubError("ValidationException", message="Too many items requested")
+            raise StubError("ValidationException")
         responses = {
-            table: [
-                self._items[key]
-                for key in (_key(table, named) for named in read["Keys"])
-                if key in self._items
-            ]
+            table: [item for named in read["Keys"] if (item := self._items.get(_key(table, named)))]
             for table, read in request["RequestItems"].items()
         }
         return {"Responses": responses, "UnprocessedKeys": {}}
 
     def _update(self, request: Item) -> Item:
         """Set attributes, the only update that Powertools' idempotency utility sends."""
-        key = _key(request["TableName"], request["Key"])
-        item: Item = {**(self._items.get(key) or request["Key"])}
+        table, key = request["TableName"], request["Key"]
+        item: Item = dict(self._items.get(_key(table, key)) or key)
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         for assignment in request["UpdateExpression"].removeprefix("SET ").split(","):
             name, value = assignment.split("=")
             item[names[name.strip()]] = values[value.strip()]
-        self._store(request["TableName"], item)
+        self._store(table, item)
         return {}
 
     def _query(self, request: Item) -> Item:
-        customer = request["ExpressionAttributeValues"][":customer"]["S"]
-        table = request["TableName"]
+        table, customer = request["TableName"], request["ExpressionAttributeValues"][":customer"]["S"]
         keys = self._sort_keys[table, customer]
         forward = request.get("ScanIndexForward", True)
         if start := request.get("ExclusiveStartKey"):
@@ -218,16 +199,14 @@ class Tables:
         page: list[Item] = []
         size = 0
         for key in keys[: request.get("Limit")]:
-            item = self._items[table, customer, key]
-            page.append(item)
-            size += len(json.dumps(item))
+            page.append(self._items[table, customer, key])
+            size += len(json.dumps(page[-1]))
             if size > _PAGE_BYTES:
                 break
         answer: Item = {"Items": page, "Count": len(page), "ScannedCount": len(page)}
         if page and len(page) < len(keys):
-            answer["LastEvaluatedKey"] = {
-                name: page[-1][name] for name in ("customerIdentifier", "create_timestamp")
-            }
+            last = ("customerIdentifier", "create_timestamp")
+            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in last}
         return answer
 
     def _store(self, table: str, item: Item) -> None:

@@ -18,14 +18,13 @@ app = APIGatewayRestResolver(enable_validation=True)
 
 
 @app.post("/insertMeteringRecord/<customerIdentifier>")
-def insert(
+def _insert(
     customerIdentifier: Annotated[PathCustomerIdentifier, Path()],  # noqa: ARG001, N803
     usage: Annotated[Usage, Body()],  # noqa: ARG001
     idempotency_key: IdempotencyKeyHeader = None,  # noqa: ARG001
     prefer: PreferHeader = None,  # noqa: ARG001
     dry_run: DryRunQuery = False,  # noqa: ARG001
 ) -> dict[str, str]:
-    """Store nothing."""
     metrics.add_metric("RecordsInserted", MetricUnit.Count, 1)
     return {}
 
@@ -36,10 +35,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Answer a request, and log it."""
     logger.set_correlation_id(event["requestContext"]["extendedRequestId"])
     answer = app.resolve(event, context)
-    logger.info(
-        "Request answered",
-        method=event["httpMethod"],
-        route=event["resource"],
-        status=answer["statusCode"],
-    )
+    route = {"method": event["httpMethod"], "route": event["resource"]}
+    logger.info("Request answered", **route, status=answer["statusCode"])
     return answer

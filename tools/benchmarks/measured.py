@@ -1,14 +1,11 @@
-"""Comparisons of a function with a reference: ``python -m tools.benchmarks.measured <key>`` prints JSON.
-
-Each has a key of ``results.json``, and returns what to measure: ours, and the reference.
-"""
+"""Measurements in one process: of a function beside a reference, and of inserts at DynamoDB's limits."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -20,272 +17,222 @@ from unittest.mock import patch
 import boto3
 from botocore.client import BaseClient
 from botocore.config import Config
+from mypy_boto3_dynamodb.service_resource import Table
+from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
+from metering_handlers import dynamodb
+from metering_handlers.inserting import insertion, writer
+from metering_handlers.inserting.canonical_form import CanonicalEntry
 from metering_handlers.inserting.deployment_rules import DeploymentRules
+from metering_handlers.inserting.request_state import InsertRequest
 from metering_handlers.inserting.subscribers import Subscribers
-from tools.benchmarks import events
-from tools.benchmarks.alone import call, handler_of, print_result
+from tools.benchmarks import calls
+from tools.benchmarks.calls import Context, Event, new_customer
 
 Side = Callable[[], float]
-Comparison = Callable[[], tuple[Side, Side]]
-Clock = Callable[[Callable[[], object], int], float]
+"""Measures once; returns the ms of a call, an entry or a record."""
+Pairs = list[tuple[float, float]]
+"""Ours, and the reference's."""
 
-UNITS: dict[str, str] = {}
-"""By key."""
-_COMPARISONS: dict[str, tuple[Comparison, int]] = {}
 _ROUNDS = 15
-_WARM_CALLS = 60
-_BULK = 1_000
-_ENTRIES = 10_000
-_CUSTOMERS = 300
+_CALLS = 60
 _THREADS = 32
-_TABLE = os.environ.get("METERING_TABLE_NAME", "")
+_RETRY_AFTER_SECONDS = 5
+_TABLE = os.environ["METERING_TABLE_NAME"]
+_CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
+_LOADS: dict[str, tuple[Callable[[], Event], int]] = {
+    "insert_one": (calls.insert_one, _CALLS),
+    "insert_many": (partial(calls.insert_many, 1_000, 1_000), 1),
+}
+"""By function: what is sent to it, and how often in one measurement."""
 
 
-def _compares(key: str, unit: str, rounds: int = _ROUNDS) -> Callable[[Comparison], Comparison]:
-    def register(comparison: Comparison) -> Comparison:
-        UNITS[key] = unit
-        _COMPARISONS[key] = comparison, rounds
-        return comparison
-
-    return register
-
-
-def pairs(key: str) -> list[tuple[float, float]]:
-    """Measure both sides alternately, after one run that does not count."""
-    comparison, rounds = _COMPARISONS[key]
-    ours, reference = comparison()
-    ours()
-    reference()
-    return [(ours(), reference()) for _ in range(rounds)]
-
-
-def _cpu_ms(work: Callable[[], object], times: int) -> float:
-    """Return the CPU of one of so many times that the work does the same."""
-    started = time.process_time()
-    work()
-    return (time.process_time() - started) / times * 1000
-
-
-def _wall_ms(work: Callable[[], object], times: int) -> float:
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) / times * 1000
-
-
-@_compares("warm.over_powertools", "ms CPU")
-def _warm() -> tuple[Side, Side]:
+def over_powertools() -> Pairs:
     """CPU of a whole call, and of Powertools with an empty route plus a bare call to DynamoDB."""
-    handler, empty_route = handler_of("insert_one"), handler_of("empty_route")
     client = boto3.client("dynamodb")
+    empty_route = calls.handler_of("empty_route")
 
-    def ours() -> float:
-        sent = [events.insert_one() for _ in range(_WARM_CALLS)]
-        return _cpu_ms(lambda: [call(handler, event) for event in sent], _WARM_CALLS)
+    def call_both(sent: list[Event], transactions: list[dict[str, Any]]) -> None:
+        for event, transaction in zip(sent, transactions, strict=True):
+            calls.call(empty_route, event)
+            client.transact_write_items(**transaction)
 
     def reference() -> float:
-        sent = [events.insert_one() for _ in range(_WARM_CALLS)]
-        transactions = _transactions_of(sent)
+        sent = [calls.insert_one() for _ in range(_CALLS)]
+        return _ms("cpu", partial(call_both, sent, _transactions_of(sent)), _CALLS)
 
-        def call_both() -> None:
-            for event, transaction in zip(sent, transactions, strict=True):
-                call(empty_route, event)
-                client.transact_write_items(**transaction)
-
-        return _cpu_ms(call_both, _WARM_CALLS)
-
-    return ours, reference
+    return _alternately(_calls("insert_one", "cpu", *_LOADS["insert_one"]), reference)
 
 
-def _beside_peer(
-    function: str, clock: Clock, event: Callable[[], events.Event], calls: int
-) -> tuple[Side, Side]:
-    def side(name: str) -> Side:
-        handler = handler_of(name)
-
-        def measure() -> float:
-            sent = [event() for _ in range(calls)]
-            return clock(lambda: [call(handler, each) for each in sent], calls)
-
-        return measure
-
-    return side(function), side("peer")
+def beside_peer(function: str, clock: str) -> Pairs:
+    """Warm calls of a function, and of the peer."""
+    return _alternately(_calls(function, clock, *_LOADS[function]), _calls("peer", clock, *_LOADS[function]))
 
 
-@_compares("peer.insert_one.wall", "ms")
-def _peer_one_wall() -> tuple[Side, Side]:
-    return _beside_peer("insert_one", _wall_ms, events.insert_one, _WARM_CALLS)
+def beside_batch_writer(entries: int, customers: int) -> Pairs:
+    """One call, and boto3's batch_writer, unconditional, with an item for each entry."""
+
+    def reference() -> float:
+        identifiers = [new_customer() for _ in range(customers)]
+        return _write_batch([identifiers[number % customers] for number in range(entries)])
+
+    return _alternately(_bulk(entries, customers, "wall"), reference)
 
 
-@_compares("peer.insert_one.cpu", "ms CPU")
-def _peer_one_cpu() -> tuple[Side, Side]:
-    return _beside_peer("insert_one", _cpu_ms, events.insert_one, _WARM_CALLS)
-
-
-@_compares("peer.insert_many", "ms")
-def _peer_many() -> tuple[Side, Side]:
-    """Wall time of one call with 1,000 customers, and of the peer's."""
-    return _beside_peer("insert_many", _wall_ms, lambda: events.insert_many(_BULK, _BULK), 1)
-
-
-@_compares("bulk.vs_batch_writer", "entries/s")
-def _bulk_beside_batch_writer() -> tuple[Side, Side]:
-    """One call with 1,000 customers, and boto3's batch_writer, unconditional."""
-    return _bulk(_BULK, _BULK), lambda: _batch_writer_rate(_BULK, _BULK)
-
-
-@_compares("bulk.entries", "entries/s", rounds=5)
-def _bulk_entries() -> tuple[Side, Side]:
-    """One call with 10,000 entries of 300 customers, and batch_writer, an item for each."""
-    return _bulk(_ENTRIES, _CUSTOMERS), lambda: _batch_writer_rate(_ENTRIES, _CUSTOMERS)
-
-
-@_compares("bulk.with_ids", "entries/s")
-def _bulk_with_ids() -> tuple[Side, Side]:
+def beside_threads(entries: int) -> Pairs:
     """One call with ids, and 32 threads that write each record with its id's row."""
     client = boto3.client("dynamodb", config=Config(max_pool_connections=_THREADS))
 
-    def threads() -> float:
-        transactions = _transactions_of([events.insert_one(str(uuid.uuid4())) for _ in range(_BULK)])
+    def write(sent: list[dict[str, Any]]) -> None:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda each: client.transact_write_items(**each), sent))
 
-        def write() -> None:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                list(pool.map(lambda each: client.transact_write_items(**each), transactions))
+    def reference() -> float:
+        sent = _transactions_of([calls.insert_one(transaction_id=str(uuid.uuid4())) for _ in range(entries)])
+        return _ms("wall", partial(write, sent), entries)
 
-        return 1000 / _wall_ms(write, _BULK)
-
-    return _bulk(_BULK, _BULK, with_ids=True), threads
-
-
-def _bulk(entries: int, customers: int, *, with_ids: bool = False) -> Side:
-    """Return what measures the entries/s of one call."""
-    handler = handler_of("insert_many")
-
-    def rate() -> float:
-        event = events.insert_many(entries, customers, with_ids=with_ids)
-        return 1000 / _wall_ms(lambda: call(handler, event), entries)
-
-    return rate
+    return _alternately(_bulk(entries, entries, "wall", with_ids=True), reference)
 
 
-def _batch_writer_rate(entries: int, customers: int) -> float:
-    identifiers = [events.new_customer() for _ in range(customers)]
-    return 1000 / _write_batch([identifiers[number % customers] for number in range(entries)])
+def growth(many: int, few: int) -> Pairs:
+    """CPU of a record of many customers in one call, and of few."""
+    return _alternately(_bulk(many, many, "cpu"), _bulk(few, few, "cpu"))
 
 
-@_compares("bulk.growth", "ms CPU a record", rounds=5)
-def _bulk_growth() -> tuple[Side, Side]:
-    """CPU of a record of 10,000 customers in one call, and of 1,000."""
-    handler = handler_of("insert_many")
-
-    def cpu(count: int) -> float:
-        event = events.insert_many(count, count)
-        return _cpu_ms(lambda: call(handler, event), count)
-
-    return lambda: cpu(_ENTRIES), lambda: cpu(_BULK)
-
-
-def _beside_no_lookup(
-    function: str, clock: Clock, event: Callable[[], events.Event], calls: int, *, is_known: bool
-) -> tuple[Side, Side]:
+def beside_no_lookup(function: str, known: str, clock: str) -> Pairs:
     """With the table of subscribers, in which the function has found the customers before or not; without."""
-    from metering_handlers.inserting import insertion  # noqa: PLC0415 - it needs the functions' environment
-
-    handler = handler_of(function)
+    new_event, times = _LOADS[function]
     subscribers = Subscribers(insertion.tables.client, "subscribers")
+    table = boto3.resource("dynamodb").Table("subscribers")
 
-    def side(rules: DeploymentRules) -> Side:
-        def measure() -> float:
-            sent = [event() for _ in range(calls)]
-            customers = [customer for each in sent for customer in events.customers_of(each)]
-            with boto3.resource("dynamodb").Table("subscribers").batch_writer() as batch:
-                for customer in customers:
-                    batch.put_item(Item={"customerIdentifier": customer})
-            if is_known:
-                time_ms = time.time_ns() // 1_000_000
-                subscribers.unknown(customers, time_ms, events.Context.get_remaining_time_in_millis)
-            with patch.object(insertion, "rules", rules):
-                return clock(lambda: [call(handler, each) for each in sent], calls)
+    def of_subscribers() -> Event:
+        event = new_event()
+        customers = calls.customers_of(event)
+        _put_all(table, [{"customerIdentifier": customer} for customer in customers])
+        if known == "warm":
+            subscribers.unknown(customers, _now_ms(), Context().get_remaining_time_in_millis)
+        return event
 
-        return measure
+    measure = _calls(function, clock, of_subscribers, times)
 
-    without = dataclasses.replace(insertion.rules, subscribers=None)
-    return side(dataclasses.replace(without, subscribers=subscribers)), side(without)
+    def with_rules(rules: DeploymentRules) -> float:
+        with patch.object(insertion, "rules", rules):
+            return measure()
 
-
-def _register_lookups() -> None:
-    """Register the keys ``lookup.<function>.<cold or warm>.<cpu or wall>``."""
-    many = partial(events.insert_many, _BULK, _BULK)
-    for function, event, calls in (("insert_one", events.insert_one, _WARM_CALLS), ("insert_many", many, 1)):
-        for kind, unit, clock in (
-            ("cold.cpu", "ms CPU", _cpu_ms),
-            ("cold.wall", "ms", _wall_ms),
-            ("warm.cpu", "ms CPU", _cpu_ms),
-        ):
-            is_known = kind.startswith("warm")
-            sides = partial(_beside_no_lookup, function, clock, event, calls, is_known=is_known)
-            _compares(f"lookup.{function}.{kind}", unit)(sides)
+    sides = (dataclasses.replace(insertion.rules, subscribers=each) for each in (subscribers, None))
+    ours, reference = (partial(with_rules, each) for each in sides)
+    return _alternately(ours, reference)
 
 
-_register_lookups()
-
-
-@_compares("list.page", "ms CPU a record")
-def _list_page() -> tuple[Side, Side]:
-    """CPU of a record on a page of 1,000: of a whole call, and of the bare query."""
-    return _beside_query(1_000, {"limit": "1000"}, Limit=1_000)
-
-
-@_compares("list.totals", "ms CPU a record")
-def _list_totals() -> tuple[Side, Side]:
-    """CPU of a record in totals by dimension: of a whole call, and of the bare queries."""
-    return _beside_query(5_000, {"group_by": "dimension", "from": "2000-01-01", "to": str(2**53 - 1)})
-
-
-def _beside_query(records: int, query: dict[str, str], **page: int) -> tuple[Side, Side]:
-    handler, customer = handler_of("list"), events.new_customer()
+def beside_query(records: int, query: dict[str, str], limit: dict[str, int]) -> Pairs:
+    """CPU of a record in a list or in totals, and in the bare queries."""
+    customer = new_customer()
     _write_batch([customer] * records)
     client = boto3.client("dynamodb")
-    bare: dict[str, Any] = {
+    bare: dict[str, Any] = limit | {
         "TableName": _TABLE,
         "KeyConditionExpression": "customerIdentifier = :customer",
         "ExpressionAttributeValues": {":customer": {"S": customer}},
         "ConsistentRead": True,
-        **page,
     }
-    event = events.list_records(customer, **query)
-    listed = json.loads(call(handler, event)["body"])
-    if listed.get("record_count", len(listed.get("records", ()))) != records:
-        raise RuntimeError("the list does not cover all records")
 
     def read_bare() -> None:
         answer = client.query(**bare)
-        while not page and (last := answer.get("LastEvaluatedKey")):
+        while last := answer.get("LastEvaluatedKey"):
             answer = client.query(**bare, ExclusiveStartKey=last)
 
-    return lambda: _cpu_ms(lambda: call(handler, event), records), lambda: _cpu_ms(read_bare, records)
+    event = partial(calls.list_records, customer, **query)
+    listed = _answer_of_list(event())
+    if listed.get("record_count", len(listed.get("records", ()))) != records:
+        raise RuntimeError("the list does not cover all records")
+    return _alternately(_calls("list", "cpu", event, 1, records), lambda: _ms("cpu", read_bare, records))
 
 
-@_compares("list.depth", "ms")
-def _list_depth() -> tuple[Side, Side]:
-    """Wall time of the 100th page of 100 records, and of the first."""
-    handler, customer = handler_of("list"), events.new_customer()
-    _write_batch([customer] * 10_000)
-    first = last = events.list_records(customer, limit="100")
-    for _ in range(99):
-        token = json.loads(call(handler, last)["body"])["next_token"]
-        last = events.list_records(customer, limit="100", next_token=token)
+def depth(pages: int) -> Pairs:
+    """Time the last of so many pages of 100 records, and the first."""
+    customer = new_customer()
+    _write_batch([customer] * 100 * pages)
+    first = last = partial(calls.list_records, customer, limit="100")
+    for _ in range(pages - 1):
+        last = partial(first, next_token=_answer_of_list(last())["next_token"])
+    return _alternately(_calls("list", "wall", last, 20), _calls("list", "wall", first, 20))
 
-    def side(event: events.Event) -> Side:
-        return lambda: _wall_ms(lambda: [call(handler, event) for _ in range(20)], 20)
 
-    return side(last), side(first)
+def goodput(requests: int, entries: int) -> dict[str, float]:
+    """Send requests at once, with an entry for each customer, and repeat them until all is stored."""
+    usage = {used["dimension_name"]: used["dimension_value"] for used in calls.USAGE}
+    started = threading.Barrier(requests)
+
+    def send(_: int) -> tuple[float, int]:
+        client = dynamodb.connect(max_connections=writer.WRITE_PARALLELISM)
+        tables = dataclasses.replace(insertion.tables, client=client)
+        customers = sorted(new_customer() for _ in range(entries))
+        canonical = [CanonicalEntry(customer, "", usage, sent=1) for customer in customers]
+        key = str(uuid.uuid4())
+
+        def write() -> None:
+            remaining_ms = Context().get_remaining_time_in_millis
+            request = InsertRequest(canonical, key, str(uuid.uuid4()), _now_ms(), remaining_ms)
+            writer.write(tables, request)
+
+        is_incomplete = retry_if_exception_type(writer.IncompleteWriteError)
+        repeat = Retrying(retry=is_incomplete, wait=wait_fixed(_RETRY_AFTER_SECONDS))
+        started.wait()
+        first = time.monotonic()
+        repeat(write)
+        return time.monotonic() - first, repeat.statistics["attempt_number"]
+
+    with ThreadPoolExecutor(requests) as pool:
+        seconds, tries = zip(*pool.map(send, range(requests)), strict=True)
+    return {
+        "records_per_second": round(requests * entries / max(seconds), 1),
+        "seconds": round(max(seconds), 2),
+        "complete_at_first": tries.count(1),
+        "tries": max(tries),
+    }
+
+
+def _alternately(ours: Side, reference: Side) -> Pairs:
+    """Measure both sides in turn, after one run that does not count."""
+    return [(ours(), reference()) for _ in range(_ROUNDS + 1)][1:]
+
+
+def _calls(function: str, clock: str, new_event: Callable[[], Event], times: int = 1, units: int = 1) -> Side:
+    """Return what measures calls with new events, each of so many entries or records."""
+    handler = calls.handler_of(function)
+
+    def measure() -> float:
+        sent = [new_event() for _ in range(times)]
+        return _ms(clock, lambda: [calls.call(handler, event) for event in sent], times * units)
+
+    return measure
+
+
+def _bulk(entries: int, customers: int, clock: str, *, with_ids: bool = False) -> Side:
+    event = partial(calls.insert_many, entries, customers, with_ids=with_ids)
+    return _calls("insert_many", clock, event, 1, entries)
+
+
+def _ms(clock: str, work: Callable[[], object], units: int) -> float:
+    now = _CLOCKS[clock]
+    started = now()
+    work()
+    return (now() - started) / units * 1000
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _answer_of_list(event: Event) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(calls.call(calls.handler_of("list"), event)["body"])
+    return answer
 
 
 def _write_batch(customers: list[str]) -> float:
     """Store a record for each, by boto3's batch_writer; return the ms that one takes."""
-    now = time.time_ns() // 1_000_000
-    usage = [{"dimension": used["dimension_name"], "value": used["dimension_value"]} for used in events.USAGE]
+    now = _now_ms()
+    usage = [{"dimension": used["dimension_name"], "value": used["dimension_value"]} for used in calls.USAGE]
     records: list[dict[str, Any]] = [
         {
             "customerIdentifier": customer,
@@ -297,26 +244,20 @@ def _write_batch(customers: list[str]) -> float:
         for number, customer in enumerate(customers)
     ]
     table = boto3.resource("dynamodb").Table(_TABLE)
-
-    def write() -> None:
-        with table.batch_writer() as batch:
-            for record in records:
-                batch.put_item(Item=record)
-
-    return _wall_ms(write, len(records))
+    return _ms("wall", partial(_put_all, table, records), len(records))
 
 
-def _transactions_of(inserts: list[events.Event]) -> list[dict[str, Any]]:
+def _put_all(table: Table, items: list[dict[str, Any]]) -> None:
+    with table.batch_writer() as batch:
+        for item in items:
+            batch.put_item(Item=item)
+
+
+def _transactions_of(inserts: list[Event]) -> list[dict[str, Any]]:
     """Return what our function would send for single inserts: record and row, each with its condition."""
     sent: list[dict[str, Any]] = []
-    handler = handler_of("insert_one")
-    with patch.object(
-        BaseClient, "_make_api_call", lambda _client, _name, parameters: sent.append(parameters)
-    ):
+    handler = calls.handler_of("insert_one")
+    with patch.object(BaseClient, "_make_api_call", lambda *arguments: sent.append(arguments[2])):
         for event in inserts:
-            call(handler, event)
+            calls.call(handler, event)
     return sent
-
-
-if __name__ == "__main__":
-    print_result(lambda: pairs(sys.argv[1]))

@@ -4,42 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
-from collections.abc import Mapping
-
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 Result = dict[str, Any]
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-_PICTURE = Path(__file__).with_name("results.svg")
 
 ROW = re.compile(r"^(\| `([\w.]+)` \|.*\| )[\d.]+( \| ([^|]+?) \|)$", re.MULTILINE)
-"""A result: its groups 2 and 4 are its key and its target."""
+"""A result: its groups 2 and 4 are its key and its target, none or a maximum (≤) or a minimum (≥)."""
 _SCENARIO = re.compile(r"^\| (\d+) \| ([\d,]+) \| [\d.]+ s \|.*$", re.MULTILINE)
 _DAY = re.compile(r"\d+ \w+ \d{4}(?=\.)")
-
-
-def targets(page: str) -> dict[str, tuple[str, float]]:
-    """Return each ratio's target, as the page has it, and whether it is a maximum (≤) or a minimum (≥)."""
-    return {
-        key: (target[0], float(target[1:])) for _, key, _, target in ROW.findall(page) if target != "none"
-    }
 
 
 def publish(results: Mapping[str, Result]) -> None:
     """Write the results, the page's numbers and the chart."""
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(updated(page, results), encoding="utf-8")
-    _draw(results, targets(page))
+    page = updated(PAGE.read_text(encoding="utf-8"), results)
+    PAGE.write_text(page, encoding="utf-8")
+    _draw(results, {key: target for _, key, _, target in ROW.findall(page) if target != "none"})
 
 
 def updated(page: str, results: Mapping[str, Result]) -> str:
@@ -58,25 +46,21 @@ def updated(page: str, results: Mapping[str, Result]) -> str:
     return _SCENARIO.sub(scenario, page)
 
 
-def _draw(results: Mapping[str, Result], wanted: Mapping[str, tuple[str, float]]) -> None:
+def _draw(results: Mapping[str, Result], targets: Mapping[str, str]) -> None:
     """Draw the ratios with their quartiles, each as a share of its target."""
-    keys = list(wanted)[::-1]
-    figure, axes = plt.subplots(figsize=(9, 0.45 * len(keys) + 1.2), layout="constrained")
-    figure.patch.set_facecolor("white")
-    for row, key in enumerate(keys):
-        side, target = wanted[key]
-        ratio = float(results[key]["ratio"])
-        share, low, high = (float(results[key][name]) / target for name in ("ratio", "low", "high"))
-        reached = share <= 1 if side == "≤" else share >= 1
-        axes.barh(row, share, height=0.6, color="#3b7a57" if reached else "#b5493b")
-        axes.errorbar(
-            share, row, xerr=[[max(0, share - low)], [max(0, high - share)]], color="black", capsize=3
-        )
-        axes.text(max(share, high, 1) + 0.03, row, f"{ratio:.2f}   (target {side} {target:g})", va="center")
+    figure = Figure(figsize=(9, 0.45 * len(targets) + 1.2), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    for row, (key, wanted) in enumerate(reversed(list(targets.items()))):
+        ratio, low, high = (results[key][name] for name in ("ratio", "low", "high"))
+        target = float(wanted[1:])
+        share = ratio / target
+        reached = share <= 1 if wanted[0] == "≤" else share >= 1
+        whiskers = [[max(0, share - low / target)], [max(0, high / target - share)]]
+        axes.barh(key, share, height=0.6, color="#3b7a57" if reached else "#b5493b", xerr=whiskers, capsize=3)
+        label = f"{ratio:.2f}   (target {wanted})"
+        axes.text(max(share, high / target, 1) + 0.03, row, label, va="center")
     axes.axvline(1, color="black", linestyle=":", linewidth=2)
-    axes.set_yticks(range(len(keys)), keys)
-    axes.set_xlim(0, 1.35 * max(float(results[key]["high"]) / wanted[key][1] for key in keys))
+    axes.set_xlim(0, 1.35 * max(results[key]["high"] / float(targets[key][1:]) for key in targets))
     axes.set_xlabel("ratio as a share of its target, which is dotted; whiskers: quartiles")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(_PICTURE, metadata={"Date": None})
-    plt.close(figure)
+    figure.savefig(RESULTS.with_suffix(".svg"), metadata={"Date": None})

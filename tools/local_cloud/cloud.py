@@ -17,18 +17,22 @@ from unittest.mock import patch
 
 import requests
 
-from tools.local_cloud.steps import LOCAL, LOGS, StepError, run, start, step, stop_group
+from tools.local_cloud.steps import LOCAL, LOGS, StepError, run, running, step
 
-ACCESS_KEY = "test"
-SECRET_KEY = "test"  # noqa: S105 - MiniStack's well-known key, of no value anywhere else
 MINISTACK_LOG = LOGS / "ministack.log"
 
 _LOOPBACK = "127.0.0.1"
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _VENV = LOCAL / "ministack"
-_PYTHON = _VENV / "bin" / "python"
+_PYTHON = str(_VENV / "bin" / "python")
 _READY_SECONDS = 60
 _POLL_SECONDS = 0.1
+# MiniStack's well-known key, of no value anywhere else.
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -44,78 +48,61 @@ def local_cloud(region: str) -> Iterator[Cloud]:
     """Start MiniStack, after installing it if necessary, and always stop it at the end.
 
     While it runs, environment variables of this process direct boto3 and all child processes to it, so that
-    they cannot reach a real account.
-
-    Raises
-    ------
-    StepError
-        If MiniStack cannot be installed or does not become ready in time.
+    they cannot reach a real account. Raises StepError if it cannot be installed or is not ready in time.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
     _install(plain)
-    port = _free_port()
-    endpoint_url = f"http://{_LOOPBACK}:{port}"
+    with socket.create_server((_LOOPBACK, 0)) as free:
+        port: int = free.getsockname()[1]
+    cloud = Cloud(f"http://{_LOOPBACK}:{port}", region)
     with (
         tempfile.TemporaryDirectory(prefix="run-", dir=LOCAL, ignore_cleanup_errors=True) as scratch,
-        _ministack(port, region, Path(scratch)),
-        patch.dict(os.environ, plain | _client_variables(endpoint_url, region), clear=True),
+        patch.dict(os.environ, plain | _client_variables(cloud), clear=True),
+        running(
+            [_PYTHON, "-m", "ministack"], MINISTACK_LOG, _server_variables(cloud, port, scratch), scratch
+        ) as server,
     ):
-        yield Cloud(endpoint_url, region)
+        with step(f"Starting the local cloud on port {port}"):
+            _wait_until_ready(server, cloud)
+        yield cloud
 
 
 def _install(environment: dict[str, str]) -> None:
     # A separate environment, without pip, so that a function fails if its bundle lacks a dependency.
     wanted = f"{sys.base_prefix}\n{platform.machine()}\n{sys.version}\n{_REQUIREMENTS.read_text()}"
     stamp = _VENV / "installed.txt"
-    if stamp.exists() and stamp.read_text() == wanted and _PYTHON.exists():
+    if stamp.exists() and stamp.read_text() == wanted and Path(_PYTHON).exists():
         return
+    log, failure = LOGS / "ministack-install.log", "MiniStack could not be installed."
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", _PYTHON]
     with step("Installing MiniStack into .local/ministack (once)"):
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(_PYTHON)]
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(_VENV)],
-            [*pip, "install", "--require-hashes", "-r", str(_REQUIREMENTS)],
-        ):
-            run(
-                command,
-                log=LOGS / "ministack-install.log",
-                failure="MiniStack could not be installed.",
-                env=environment,
-            )
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(_VENV)], log, failure, environment)
+        run([*pip, "install", "--require-hashes", "-r", str(_REQUIREMENTS)], log, failure, environment)
         stamp.write_text(wanted)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _wait_until_ready(server: subprocess.Popen[bytes], cloud: Cloud) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise StepError(f"MiniStack stopped at start (exit code {server.returncode}).", MINISTACK_LOG)
+        with suppress(requests.ConnectionError):
+            if requests.get(f"{cloud.endpoint_url}/_ministack/ready", timeout=_READY_SECONDS).ok:
+                return
+        time.sleep(_POLL_SECONDS)
+    raise StepError(f"MiniStack was not ready after {_READY_SECONDS} s.", MINISTACK_LOG)
 
 
-@contextmanager
-def _ministack(port: int, region: str, scratch: Path) -> Iterator[None]:
-    command = [str(_PYTHON), "-m", "ministack"]
-    process = start(command, MINISTACK_LOG, _server_variables(port, region, scratch), scratch)
-    try:
-        with step(f"Starting the local cloud on port {port}"):
-            _wait_until_ready(process, f"http://{_LOOPBACK}:{port}/_ministack/ready")
-        yield
-    finally:
-        stop_group(process)
-
-
-def _server_variables(port: int, region: str, scratch: Path) -> dict[str, str]:
+def _server_variables(cloud: Cloud, port: int, scratch: str) -> dict[str, str]:
     # The functions inherit these variables: only what Lambda sets too, and what MiniStack needs.
-    return {
+    return _CREDENTIALS | {
         "PATH": os.defpath,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
+        "HOME": scratch,
+        "TMPDIR": scratch,
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "MINISTACK_REGION": region,
+        "MINISTACK_REGION": cloud.region,
         "BIND_HOST": _LOOPBACK,
         "GATEWAY_PORT": str(port),
         # Enforce the permissions of the functions' roles.
@@ -126,23 +113,20 @@ def _server_variables(port: int, region: str, scratch: Path) -> dict[str, str]:
         "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
         "PERSIST_STATE": "0",
         "S3_PERSIST": "0",
-        "STATE_DIR": str(scratch / "state"),
-        "S3_DATA_DIR": str(scratch / "s3"),
+        "STATE_DIR": f"{scratch}/state",
+        "S3_DATA_DIR": f"{scratch}/s3",
     }
 
 
-def _client_variables(endpoint_url: str, region: str) -> dict[str, str]:
+def _client_variables(cloud: Cloud) -> dict[str, str]:
     no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), _LOOPBACK]))
-    return {
-        "AWS_ENDPOINT_URL": endpoint_url,
-        "AWS_ENDPOINT_URL_S3": endpoint_url,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
+    return _CREDENTIALS | {
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "AWS_ENDPOINT_URL_S3": cloud.endpoint_url,
+        "AWS_REGION": cloud.region,
+        "AWS_DEFAULT_REGION": cloud.region,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
         # The CLI caches account ids by access key; use a separate cache, and no telemetry.
         "CDK_HOME": str(LOCAL / "cdk-home"),
         "CDK_DISABLE_CLI_TELEMETRY": "true",
@@ -150,17 +134,3 @@ def _client_variables(endpoint_url: str, region: str) -> dict[str, str]:
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise StepError(f"MiniStack stopped at start (exit code {process.returncode}).", MINISTACK_LOG)
-        with suppress(requests.ConnectionError), requests.Session() as session:
-            # Not through a proxy.
-            session.trust_env = False
-            if session.get(url, timeout=_READY_SECONDS).ok:
-                return
-        time.sleep(_POLL_SECONDS)
-    raise StepError(f"MiniStack was not ready after {_READY_SECONDS} s.", MINISTACK_LOG)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 import boto3
 
@@ -22,10 +19,11 @@ from tools.local_cloud.deploy import Api, stack_resources
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace
 from tools.local_cloud.steps import PROJECT, StepError, say
 
-Quantities = dict[str, int]
+JsonObject = dict[str, Any]
+Quantities = Counter[str]
 """By dimension."""
 
-IDEMPOTENCY_KEY = "demo-2026-11"
+IDEMPOTENCY_KEY = {"Idempotency-Key": "demo-2026-11"}
 TRANSACTION_ID = "demo-2026-11-23T10"
 REFUSED, REASON = "metered_3_id", "DuplicateRecord"
 """A dimension of which AWS Marketplace has another quantity for this hour, and what it answers then."""
@@ -38,40 +36,34 @@ _HAS_FAILED_USAGE = 1
 
 
 def run_demo(api: Api) -> None:
-    """Run it against an API that was deployed to an empty local cloud.
-
-    Raises
-    ------
-    StepError
-        If a result is not as expected.
-    """
+    """Run it against an API on an empty local cloud; raises StepError if a result is not as expected."""
     stored = _insert(api)
     _show_table(api, stored)
     _show_bill(api, stored)
+    _show_report(api)
 
 
 def _insert(api: Api) -> list[Quantities]:
     """Insert usage in every way; return the records that are stored now."""
-    say("\n1. One customer's usage\n")
-    _expect(_exchange(api, "POST", _INSERT_ONE, INSERT_ONE) == {}, _EMPTY)
-
-    say("\n2. Several entries in one request: those of one customer are added up to one record\n")
-    _expect(_exchange(api, "POST", _INSERT_MANY, INSERT_MANY, IDEMPOTENCY_KEY) == {}, _EMPTY)
-
-    say("\n3. The same request again, as from a client that got no answer: nothing is stored twice\n")
-    _expect(_exchange(api, "POST", _INSERT_MANY, INSERT_MANY, IDEMPOTENCY_KEY) == {}, _EMPTY)
-
-    say("\n4. Usage with a transaction_id, an id of your own\n")
     with_id = _entry(TRANSACTION_ID, 5)
-    _expect(_exchange(api, "POST", _INSERT_ONE, with_id) == {}, _EMPTY)
-
-    say("\n5. The same usage in another request, beside new usage: only the new usage is stored\n")
     with_another_id = _entry("demo-2026-11-23T11", 7)
-    regrouped = [{"customerIdentifier": CUSTOMER, **entry} for entry in (with_id, with_another_id)]
-    answer = _exchange(api, "POST", _INSERT_MANY, {"buyers": regrouped})
+    many = "Several entries in one request: those of one customer are added up to one record"
+    again = "The same request again, as from a client that got no answer: nothing is stored twice"
+    for title, path, payload, headers in (
+        ("1. One customer's usage", _INSERT_ONE, INSERT_ONE, {}),
+        (f"2. {many}", _INSERT_MANY, INSERT_MANY, IDEMPOTENCY_KEY),
+        (f"3. {again}", _INSERT_MANY, INSERT_MANY, IDEMPOTENCY_KEY),
+        ("4. Usage with a transaction_id, an id of your own", _INSERT_ONE, with_id, {}),
+    ):
+        answer = _exchange(api, title, path, payload, headers)
+        _expect(answer == {}, "An insert must answer with the empty object {}.")
 
-    say("\n6. The record that holds the usage with that id\n")
-    found = _exchange(api, "GET", f"{_LIST}?{urlencode({'transaction_id': TRANSACTION_ID})}")
+    title = "5. The same usage in another request, beside new usage: only the new usage is stored"
+    regrouped = [{"customerIdentifier": CUSTOMER, **entry} for entry in (with_id, with_another_id)]
+    answer = _exchange(api, title, _INSERT_MANY, {"buyers": regrouped})
+
+    title = "6. The record that holds the usage with that id"
+    found = _exchange(api, title, f"{_LIST}?transaction_id={TRANSACTION_ID}")
     duplicate = {
         "customerIdentifier": CUSTOMER,
         "transaction_id": TRANSACTION_ID,
@@ -79,35 +71,30 @@ def _insert(api: Api) -> list[Quantities]:
         "differs": False,
     }
     _expect(answer == {"duplicates": [duplicate]}, "The insert must have named the usage that is known.")
-    return [_sums([INSERT_ONE]), _sums(INSERT_MANY["buyers"]), _sums([with_id]), _sums([with_another_id])]
+    return [_sums(INSERT_ONE), _sums(*INSERT_MANY["buyers"]), _sums(with_id), _sums(with_another_id)]
 
 
-_EMPTY = "An insert must answer with the empty object {}."
-
-
-def _entry(transaction_id: str, quantity: int) -> dict[str, Any]:
+def _entry(transaction_id: str, quantity: int) -> JsonObject:
     return {
         "transaction_id": transaction_id,
         "metered_dimensions": [{"dimension_name": "metered_1_id", "dimension_value": quantity}],
     }
 
 
-def _sums(entries: Iterable[Mapping[str, Any]]) -> Quantities:
-    sums: Counter[str] = Counter()
+def _sums(*entries: JsonObject) -> Quantities:
+    sums: Quantities = Counter()
     for entry in entries:
         for used in entry["metered_dimensions"]:
             sums[used["dimension_name"]] += used["dimension_value"]
-    return dict(sums)
+    return sums
 
 
 def _show_table(api: Api, stored: list[Quantities]) -> None:
     """Show the records as the API lists them, as DynamoDB stores them, and what was logged."""
-    say("\n7. All records of the customer\n")
-    listed = _exchange(api, "GET", _LIST)
-    for record in listed["records"]:
-        _expect(record["status"] == "pending", "All records must be pending.")
-    quantities = [_listed_quantities(record) for record in listed["records"]]
-    _expect(quantities == stored, f"The list must hold {len(stored)} records, in the order inserted.")
+    listed = _exchange(api, "7. All records of the customer", _LIST)
+    outcomes = [_outcomes(record) for record in listed["records"]]
+    wanted = [{name: (each[name], "pending", None) for name in each} for each in stored]
+    _expect(outcomes == wanted, f"The list must hold {len(stored)} pending records, in the order inserted.")
     _expect(listed["next_token"] is None, "The list must be one page.")
 
     say("\n8. The same records as DynamoDB stores them, ready for the quickstart's hourly job\n")
@@ -125,7 +112,7 @@ def _show_table(api: Api, stored: list[Quantities]) -> None:
 
 
 def _show_bill(api: Api, stored: list[Quantities]) -> None:
-    """Bill what is stored, but for one dimension, and show what list, totals and report say of it."""
+    """Bill what is stored, but for one dimension, and show what list and totals say of it."""
     say("\n10. The hour is over: the quickstart's job (here a stand-in for it) adds up what is pending, and")
     say(f"    reports it to AWS Marketplace, which refuses {REFUSED}: {REASON}\n")
     marketplace = Marketplace()
@@ -133,41 +120,43 @@ def _show_bill(api: Api, stored: list[Quantities]) -> None:
     records = HourlyJob(boto3.client("dynamodb"), api.metering_table, marketplace).run()
     billed = {name: quantity for (_, name), quantity in marketplace.metered.items()}
     say(f"   {records} records read and marked; billed: {json.dumps(billed)}")
-    sums: Counter[str] = Counter()
-    for quantities in stored:
-        sums.update(quantities)
+    sums: Quantities = sum(stored, Counter())
     failing = {REFUSED: sums.pop(REFUSED)}
-    _expect(billed == sums, "All usage but the refused dimension's must be billed, exactly once.")
+    _expect(billed == dict(sums), "All usage but the refused dimension's must be billed, exactly once.")
 
-    say("\n11. The records that were not billed as a whole, each dimension with what became of it\n")
-    failed = _exchange(api, "GET", f"{_LIST}?status=failed")["records"]
-    for record in failed:
-        for used in record["dimension_usage"]:
-            outcome = (used["status"], used.get("reason"))
-            wanted = ("failed", REASON) if used["dimension"] == REFUSED else ("metered", None)
-            _expect(outcome == wanted, f"{used['dimension']} must be {wanted}.")
+    title = "11. The records that were not billed as a whole, each dimension with what became of it"
+    failed = _exchange(api, title, f"{_LIST}?status=failed")["records"]
+    wanted = [
+        {name: (each[name], *(("failed", REASON) if name == REFUSED else ("metered", None))) for name in each}
+        for each in stored
+        if REFUSED in each
+    ]
+    outcomes = [_outcomes(record) for record in failed]
     _expect(
-        [_listed_quantities(record) for record in failed] == [each for each in stored if REFUSED in each],
-        "The records with the refused dimension must be listed as failed.",
+        outcomes == wanted, f"The records with {REFUSED} must be listed, and no other dimension as failed."
     )
 
-    say("\n12. The totals by dimension\n")
-    totals = _exchange(api, "GET", f"{_LIST}?group_by=dimension")["totals"]
-    for status, quantities in (("metered", sums), ("failed", failing)):
+    totals = _exchange(api, "12. The totals by dimension", f"{_LIST}?group_by=dimension")["totals"]
+    for status, quantities in (("metered", dict(sums)), ("failed", failing)):
         told = {total["dimension"]: total[status]["quantity"] for total in totals if total[status]["records"]}
         _expect(told == quantities, f"The totals must have {quantities} as {status}.")
 
-    say("\n13. The seller's report of all customers: metering report\n")
-    _show_report(api)
+
+def _outcomes(record: JsonObject) -> dict[str, tuple[int, str, str | None]]:
+    """Return a listed record's quantities, statuses and reasons, by dimension."""
+    return {
+        used["dimension"]: (used["value"], used["status"], used.get("reason"))
+        for used in record["dimension_usage"]
+    }
 
 
 def _show_report(api: Api) -> None:
+    say("\n13. The seller's report of all customers: metering report\n")
     where = ["--table", api.metering_table, "--region", api.region]
     command = ["report", *where, "--idempotency-table", idempotency_table_name(api.stack_name)]
     finished = subprocess.run(  # noqa: S603 - the project's own command
         [sys.executable, "-m", "metering_cli", *command],
         cwd=PROJECT,
-        env=os.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -181,38 +170,27 @@ def _show_report(api: Api) -> None:
     )
 
 
-def _listed_quantities(record: Mapping[str, Any]) -> Quantities:
-    return {used["dimension"]: used["value"] for used in record["dimension_usage"]}
-
-
 def _exchange(
-    api: Api, method: str, path: str, payload: object = None, idempotency_key: str | None = None
-) -> dict[str, Any]:
-    """Send a signed request, print both sides of it, and return the answer if it is a 200 and an object."""
-    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    body = None if payload is None else json.dumps(payload).encode()
-    answer = send(api, method, path, body, headers)
+    api: Api, title: str, path: str, payload: object = None, headers: dict[str, str] | None = None
+) -> JsonObject:
+    """Insert a payload, or without one list; print both sides, and return the answer if it is a 200."""
+    say(f"\n{title}\n")
+    method = "POST" if payload else "GET"
+    fields = ({"Content-Type": "application/json"} if payload else {}) | (headers or {})
+    answer = send(api, method, path, json.dumps(payload).encode() if payload else None, fields)
     say(f"   > {method} {answer.url}")
-    if payload is not None:
-        say("   > Content-Type: application/json")
-    for name, value in headers.items():
+    for name, value in fields.items():
         say(f"   > {name}: {value}")
-    if payload is not None:
+    if payload:
         _say_json(payload, ">")
     say(f"   < {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
     for name in ("Content-Type", "Idempotent-Replayed"):
         if name in answer.headers:
             say(f"   < {name}: {answer.headers[name]}")
-    try:
-        parsed = answer.json()
-    except ValueError:
-        say(f"   < {answer.text}")
-        raise StepError("The API's answer is not JSON.") from None
-    _say_json(parsed, "<")
+    returned: JsonObject = answer.json()
+    _say_json(returned, "<")
     _expect(answer.status_code == HTTPStatus.OK, f"The API must answer with 200, not {answer.status_code}.")
-    if not isinstance(parsed, dict):
-        raise StepError("The API's answer is not a JSON object.")
-    return parsed
+    return returned
 
 
 def _say_json(value: object, direction: str) -> None:

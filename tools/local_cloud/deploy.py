@@ -11,7 +11,7 @@ import sysconfig
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ import boto3
 from infra.config import Config, ConfigError, read_context
 from infra.ministack import CONTEXT_KEY
 from tools.local_cloud.cloud import Cloud
-from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, shown, step
+from tools.local_cloud.steps import LOCAL, LOGS, PROJECT, StepError, run, step
 
 API_FILE = LOCAL / "api.json"
 
@@ -58,13 +58,7 @@ class Api:
 
 
 def read_config(**changes: object) -> Config:
-    """Read ``cdk.context.json``, with some parameters changed.
-
-    Raises
-    ------
-    StepError
-        If it is invalid.
-    """
+    """Read ``cdk.context.json``, with some parameters changed; raises StepError if it is invalid."""
     try:
         params = read_context(PROJECT / "cdk.context.json").get("params")
         return Config.from_context(params | changes if isinstance(params, dict) else params)
@@ -75,16 +69,15 @@ def read_config(**changes: object) -> Config:
 def deploy(cloud: Cloud, config: Config) -> Api:
     """Create the metering table, bootstrap the empty cloud, and deploy the app with the pinned CDK CLI.
 
-    Raises
-    ------
-    StepError
-        If one of the steps fails.
+    Raises StepError if the CLI fails.
     """
+    name = config.metering_table_name
     if not config.create_metering_table:
-        with step(
-            f"Creating the table {config.metering_table_name}, as the AWS Marketplace SaaS quickstart does"
-        ):
-            _create_table(config.metering_table_name)
+        with step(f"Creating the table {name}, as the AWS Marketplace SaaS quickstart does"):
+            table = boto3.resource("dynamodb").create_table(
+                TableName=name, **json.loads(_TABLE_FILE.read_text())
+            )
+            table.wait_until_exists()
     with step("Preparing the local cloud for the CDK (cdk bootstrap)"):
         # Without an app, the CLI does not synthesize the stack for this.
         _cdk("bootstrap", f"aws://{_ACCOUNT}/{cloud.region}", "--app", "")
@@ -96,19 +89,18 @@ def deploy(cloud: Cloud, config: Config) -> Api:
 def deploy_stack(cloud: Cloud, config: Config) -> Api:
     """Deploy the app's stack to a cloud that is bootstrapped and has the metering table, if it needs one.
 
-    Raises
-    ------
-    StepError
-        If the CDK CLI fails.
+    Raises StepError if the CDK CLI fails.
     """
-    with step(f"Deploying the stack {config.stack_name} (cdk deploy)"), _one_at_a_time():
-        outputs = _cdk_deploy(config)
+    with step(f"Deploying the stack {config.stack_name} (cdk deploy)"):
+        _cdk_on_stack("deploy", config, "--require-approval=never", "--import-existing-resources")
     api_id = stack_resources(config.stack_name)["AWS::ApiGateway::RestApi"][0]
-    access_key_id, secret_access_key = _create_caller(api_id)
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName=config.stack_name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     path = urlsplit(outputs["ApiUrl"]).path.rstrip("/")
     if config.domain is None:
         # The output is https://<api id>.execute-api.…/prod/, as on AWS; MiniStack has a path instead.
         path = f"/_aws/execute-api/{api_id}{path}"
+    key_id, secret = _create_caller(api_id)
     return Api(
         api_url=f"{cloud.endpoint_url}{path}",
         host=config.domain.name if config.domain else None,
@@ -116,21 +108,15 @@ def deploy_stack(cloud: Cloud, config: Config) -> Api:
         metering_table=config.metering_table_name,
         aws_endpoint_url=cloud.endpoint_url,
         stack_name=config.stack_name,
-        access_key_id=access_key_id,
-        secret_access_key=secret_access_key,
+        access_key_id=key_id,
+        secret_access_key=secret,
     )
 
 
 def destroy_stack(config: Config) -> None:
-    """Delete the app's stack with the CDK CLI, as ``make destroy`` does.
-
-    Raises
-    ------
-    StepError
-        If the CDK CLI fails.
-    """
-    with step(f"Deleting the stack {config.stack_name} (cdk destroy)"), _one_at_a_time():
-        _cdk("destroy", "--force", config.stack_name, *_app_arguments(config))
+    """Delete the app's stack with the CDK CLI, as ``make destroy`` does; raises StepError if that fails."""
+    with step(f"Deleting the stack {config.stack_name} (cdk destroy)"):
+        _cdk_on_stack("destroy", config, "--force")
 
 
 def stack_resources(stack_name: str) -> dict[str, list[str]]:
@@ -143,43 +129,18 @@ def stack_resources(stack_name: str) -> dict[str, list[str]]:
 
 
 @contextmanager
-def only_api_up() -> Iterator[None]:
-    """Reserve ``.local/api.json`` of this checkout, until this process ends, however it ends.
+def locked(name: str, refusal: str = "") -> Iterator[None]:
+    """Hold a lock of this checkout, until this process ends at the latest, however it ends.
 
-    Raises
-    ------
-    StepError
-        If another process has reserved it.
+    Another process waits for it, or with a ``refusal`` raises StepError with that message.
     """
     LOCAL.mkdir(exist_ok=True)
-    with (LOCAL / "up.lock").open("w") as lock:
+    with (LOCAL / name).open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
         except BlockingIOError as error:
-            raise StepError(
-                "make local is already running in this checkout. Use that one "
-                f"(once it is up, {shown(API_FILE)} has its URL), or stop it with Ctrl-C first."
-            ) from error
+            raise StepError(refusal) from error
         yield
-
-
-@contextmanager
-def api_file(api: Api) -> Iterator[None]:
-    """Keep ``.local/api.json`` for as long as the API is up."""
-    partial = API_FILE.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(api), indent=2) + "\n")
-    partial.replace(API_FILE)
-    try:
-        yield
-    finally:
-        API_FILE.unlink(missing_ok=True)
-
-
-def _create_table(name: str) -> None:
-    definition = json.loads(_TABLE_FILE.read_text())
-    dynamodb = boto3.client("dynamodb")
-    dynamodb.create_table(TableName=name, **definition)
-    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 
 def _create_caller(api_id: str) -> tuple[str, str]:
@@ -187,53 +148,26 @@ def _create_caller(api_id: str) -> tuple[str, str]:
     iam = boto3.client("iam")
     name = f"caller-of-{api_id}"
     iam.create_user(UserName=name)
-    statement = {
-        "Effect": "Allow",
-        "Action": "execute-api:Invoke",
-        # All APIs: MiniStack's wildcard within an ARN does not match paths with a line break.
-        "Resource": "*",
-    }
-    policy = {"Version": "2012-10-17", "Statement": [statement]}
-    iam.put_user_policy(UserName=name, PolicyName="call-the-api", PolicyDocument=json.dumps(policy))
+    # All APIs: MiniStack's wildcard within an ARN does not match paths with a line break.
+    statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="call-the-api", PolicyDocument=policy)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return key["AccessKeyId"], key["SecretAccessKey"]
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    # Runs in one checkout share the cloud assembly, which only one CLI may write at a time.
-    with (LOCAL / "deploy.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _cdk_deploy(config: Config) -> dict[str, str]:
-    """Deploy the stack and return its outputs."""
-    outputs_file = LOCAL / "outputs.json"
-    _cdk(
-        "deploy",
-        config.stack_name,
-        "--require-approval=never",
-        "--import-existing-resources",
-        f"--outputs-file={outputs_file}",
-        *_app_arguments(config),
-    )
-    outputs: dict[str, str] = json.loads(outputs_file.read_text())[config.stack_name]
-    return outputs
-
-
-def _app_arguments(config: Config) -> list[str]:
-    """Return the CLI's arguments for output and context, so that bundles fit the local interpreter."""
+def _cdk_on_stack(command: str, config: Config, *options: str) -> None:
+    """Run the CDK CLI on the app's stack, whose bundle fits the local interpreter."""
     context = {
         "params": config.model_dump_json(exclude_unset=True),
         "bundling_platform": _wheel_platform(),
         "bundling_python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
         CONTEXT_KEY: "true",
     }
-    return [
-        f"--output={LOCAL / 'cdk.out'}",
-        *(f"--context={name}={value}" for name, value in context.items()),
-    ]
+    arguments = [f"--context={name}={value}" for name, value in context.items()]
+    # Runs in one checkout share the cloud assembly, which only one CLI may write at a time.
+    with locked("deploy.lock"):
+        _cdk(command, config.stack_name, f"--output={LOCAL / 'cdk.out'}", *arguments, *options)
 
 
 def _cdk(command: str, *arguments: str) -> None:

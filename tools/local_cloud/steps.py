@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,10 @@ LOGS = LOCAL / "logs"
 _HEARTBEAT_SECONDS = 15
 _STOP_SECONDS = 10
 _TAIL_LINES = 30
+
+
+say = partial(print, flush=True)
+"""Print a line at once."""
 
 
 class StepError(Exception):
@@ -30,21 +35,10 @@ class StepError(Exception):
         """Return the message, followed by the end of the log."""
         if self.log is None or not self.log.exists():
             return str(self)
-        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        tail = "\n".join(f"  | {line}" for line in lines) or "  | (nothing was logged)"
-        return f"{self}\n{tail}\n  The whole log: {shown(self.log)}"
-
-
-def shown(path: Path) -> str:
-    """Return a path for messages: relative to the current directory if it is below it."""
-    with suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
-
-def say(text: str = "") -> None:
-    """Print a line and flush it."""
-    print(text, flush=True)
+        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:] or ["(nothing was logged)"]
+        return "\n".join(
+            [str(self), *(f"  | {line}" for line in lines), f"  The whole log: {os.path.relpath(self.log)}"]
+        )
 
 
 @contextmanager
@@ -56,11 +50,14 @@ def step(title: str) -> Iterator[None]:
     say(f"    done in {time.monotonic() - started:.1f} s")
 
 
-def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a process in a group of its own, with nothing but this environment; the log is overwritten."""
+@contextmanager
+def running(
+    command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path | str = PROJECT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process with nothing but this environment, in a group that is stopped at the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        return subprocess.Popen(  # noqa: S603 - the commands are this package's own
+        process = subprocess.Popen(  # noqa: S603 - the commands are this package's own
             command,
             cwd=cwd,
             env=env,
@@ -69,48 +66,36 @@ def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def stop_group(process: subprocess.Popen[bytes]) -> None:
-    """Stop the process group of a process that ``start`` started."""
     # A group whose members are all gone or unreaped is "not found" on Linux and "not permitted" on macOS.
     gone = (ProcessLookupError, PermissionError)
     try:
-        with suppress(*gone):
-            os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
+        yield process
     finally:
-        with suppress(*gone):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            with suppress(*gone):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+        finally:
+            with suppress(*gone):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def run(command: Sequence[str], log: Path, failure: str, env: Mapping[str, str]) -> None:
     """Run a command in the project's folder.
 
-    Raises
-    ------
-    StepError
-        With that message, if the command cannot be started or does not exit with 0.
+    Raises StepError, with the message ``failure``, if it cannot be started or does not exit with 0.
     """
+    started = time.monotonic()
     try:
-        process = start(command, log, env, PROJECT)
+        with running(command, log, env) as process:
+            while process.poll() is None:
+                try:
+                    process.wait(_HEARTBEAT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    say(f"    still running, {time.monotonic() - started:.0f} s")
     except OSError as error:
         raise StepError(f"{failure} ({error})") from error
-    try:
-        exit_code = _wait(process)
-    except BaseException:
-        stop_group(process)
-        raise
-    if exit_code != 0:
-        raise StepError(f"{failure} (exit code {exit_code})", log)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    started = time.monotonic()
-    while True:
-        try:
-            return process.wait(_HEARTBEAT_SECONDS)
-        except subprocess.TimeoutExpired:
-            say(f"    still running, {time.monotonic() - started:.0f} s")
+    if process.returncode != 0:
+        raise StepError(f"{failure} (exit code {process.returncode})", log)

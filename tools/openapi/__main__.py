@@ -8,21 +8,19 @@ import sys
 from tools.openapi import document, reference
 
 
-def main() -> int:
-    """Run the command line; the exit status is 1 if the file is not up to date."""
-    parser = argparse.ArgumentParser(prog="python -m tools.openapi", description=__doc__)
-    parser.add_argument("command", choices=("write", "check", "serve"))
-    match parser.parse_args().command:
-        case "write":
-            document.FILE.write_text(document.text(), encoding="utf-8")
-        case "check":
-            if document.FILE.read_text(encoding="utf-8") != document.text():
-                print("docs/openapi.json is not up to date. Run make openapi.", file=sys.stderr)
-                return 1
-        case "serve":
-            reference.serve()
+def main(command: str) -> int:
+    """Run a command; the exit status is 1 if the file is not up to date."""
+    if command == "serve":
+        reference.serve()
+    elif command == "write":
+        document.FILE.write_text(document.text(), encoding="utf-8")
+    elif document.FILE.read_text(encoding="utf-8") != document.text():
+        print("docs/openapi.json is not up to date. Run make openapi.", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(prog="python -m tools.openapi", description=__doc__)
+    parser.add_argument("command", choices=("write", "check", "serve"))
+    sys.exit(main(parser.parse_args().command))

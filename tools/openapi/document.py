@@ -12,14 +12,12 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import TypeAdapter
 
 from infra.functions import FUNCTIONS
 from metering_handlers.contract.limits import MAX_QUANTITY
 from metering_handlers.contract.queries import Instant
-from metering_handlers.http.resolver import MeteringResolver
 from tools.example_requests import INSERT_MANY, INSERT_ONE
 from tools.local_cloud.steps import PROJECT
 from tools.openapi import answers
@@ -28,100 +26,84 @@ from tools.openapi.answers import JsonObject
 FILE = PROJECT / "docs" / "openapi.json"
 
 _SKELETON = Path(__file__).with_name("skeleton.json")
-_ANY_PROBLEMS = ["Forbidden", "TooManyRequests", "InternalError", "BadGateway", "GatewayTimeout"]
-_INSERT_PROBLEMS = [
+_INSERTS_ONLY = {
     *("InvalidInsert", "KeyConflict", "PayloadTooLarge", "UnsupportedMediaType", "UnprocessableInsert"),
     "IncompleteInsert",
-]
-_LIST_PROBLEMS = ["InvalidListing", "UnprocessableListing", "Unavailable"]
+}
+_LISTS_ONLY = {"InvalidListing", "UnprocessableListing", "Unavailable"}
 _TRANSACTION_ID = {"transaction_id": "2026-11-23T10"}
-_EXAMPLES: Mapping[str, Mapping[str, tuple[str, object]]] = {
+_EXAMPLES: Mapping[str, Mapping[str, JsonObject]] = {
     "insertMeteringRecord": {
-        "seed": ("Two dimensions of one customer", INSERT_ONE),
-        "id": ("With an id of your own", INSERT_ONE | _TRANSACTION_ID),
+        "seed": {"summary": "Two dimensions of one customer", "value": INSERT_ONE},
+        "id": {"summary": "With an id of your own", "value": INSERT_ONE | _TRANSACTION_ID},
     },
     "insertMeteringRecords": {
-        "seed": ("The same customer twice: added up to one record", INSERT_MANY),
-        "id": ("With an id of your own", {"buyers": [INSERT_MANY["buyers"][0] | _TRANSACTION_ID]}),
+        "seed": {"summary": "The same customer twice: added up to one record", "value": INSERT_MANY},
+        "id": {
+            "summary": "With an id of your own",
+            "value": {"buyers": [INSERT_MANY["buyers"][0] | _TRANSACTION_ID]},
+        },
     },
 }
 
 
 def text() -> str:
     """Generate the text of ``docs/openapi.json`` from the functions."""
-    return json.dumps(_build(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _build() -> JsonObject:
-    document: JsonObject = json.loads(_SKELETON.read_text(encoding="utf-8"))
+    # The functions read environment variables and create their clients when they are imported.
+    names = ("METERING_TABLE_NAME", "IDEMPOTENCY_TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE")
+    settings = {"IDEMPOTENCY_HOURS": "24", "TRANSACTION_ID_DAYS": "90", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= dict.fromkeys(names, "none") | settings | os.environ
     paths: JsonObject = {}
     schemas: JsonObject = {}
-    for resolver in _resolvers():
-        part = cast("JsonObject", _tidied(json.loads(resolver.get_openapi_json_schema())))
+    for spec in FUNCTIONS:
+        resolver = importlib.import_module(f"metering_handlers.{spec.module}").app
+        routes = resolver.get_openapi_json_schema().replace("``", "`")
+        part = json.loads(routes, object_hook=_tidied, parse_float=_whole_number)
         paths |= part["paths"]
         schemas |= part["components"]["schemas"]
+    document: JsonObject = json.loads(_SKELETON.read_text(encoding="utf-8"))
     for item in paths.values():
         for operation in item.values():
             _complete(operation, document["components"]["responses"])
-    # Powertools' validation errors; this API has its own.
-    schemas = {name: schema for name, schema in schemas.items() if not name.endswith("ValidationError")}
     document["info"]["version"] = version("marketplace-metering-api")
     document["paths"] = paths
     document["components"] |= {
-        "schemas": schemas | {"Instant": TypeAdapter(Instant).json_schema()} | answers.SCHEMAS,
+        # Without Powertools' validation errors; this API has its own.
+        "schemas": {name: schema for name, schema in schemas.items() if not name.endswith("ValidationError")}
+        | {"Instant": TypeAdapter(Instant).json_schema()}
+        | answers.SCHEMAS,
         "responses": answers.RESPONSES,
     }
-    _mend(document)
-    return document
+    mended = json.loads(json.dumps(document), object_hook=_mended)
+    return json.dumps(mended, indent=2, ensure_ascii=False) + "\n"
 
 
-def _resolvers() -> list[MeteringResolver]:
-    # The functions read environment variables and create their clients when they are imported.
-    for name in ("METERING_TABLE_NAME", "IDEMPOTENCY_TABLE_NAME", "POWERTOOLS_METRICS_NAMESPACE"):
-        os.environ.setdefault(name, "none")
-    os.environ.setdefault("IDEMPOTENCY_HOURS", "24")
-    os.environ.setdefault("TRANSACTION_ID_DAYS", "90")
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-    return [importlib.import_module(f"metering_handlers.{spec.module}").app for spec in FUNCTIONS]
+def _tidied(node: JsonObject) -> JsonObject:
+    """Remove what pydantic adds and OpenAPI does not need."""
+    node.pop("title", None)
+    match node.get("anyOf"):
+        # Pydantic writes an optional parameter as "or null"; in OpenAPI it is one that is not required.
+        case [dict(alternative), {"type": "null"}]:
+            del node["anyOf"]
+            return alternative | node
+    return node
 
 
-def _tidied(node: JsonValue) -> JsonValue:
-    """Remove what pydantic adds and OpenAPI does not need, and write whole numbers as integers."""
-    match node:
-        case dict():
-            kept = {name: _tidied(value) for name, value in node.items() if name != "title"}
-            # Pydantic writes an optional parameter as "or null"; in OpenAPI it is one that is not required.
-            match kept.get("anyOf"):
-                case [dict(alternative), {"type": "null"}]:
-                    del kept["anyOf"]
-                    return alternative | kept
-            return kept
-        case list():
-            return [_tidied(entry) for entry in node]
-        case float() if node.is_integer():
-            return int(node)
-        case str():
-            return node.replace("``", "`")
-        case _:
-            return node
+def _whole_number(bound: str) -> int:
+    return int(float(bound))
 
 
-def _mend(node: object) -> None:
-    """Write all schemas as generators of clients need them.
+def _mended(node: JsonObject) -> JsonObject:
+    """Write a schema as generators of clients need it.
 
     Many know ``enum`` and not ``const``, and read an integer without a format as one of 32 bits.
     """
-    if isinstance(node, dict):
-        if "const" in node:
-            node["enum"] = [node.pop("const")]
-        if node.get("type") == "integer":
-            maximum = max(node.get("enum", [node.get("maximum", math.inf)]))
-            node["format"] = "int32" if maximum <= MAX_QUANTITY else "int64"
-        for child in node.values():
-            _mend(child)
-    elif isinstance(node, list):
-        for child in node:
-            _mend(child)
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    if node.get("type") == "integer":
+        maximum = max(node.get("enum", [node.get("maximum", math.inf)]))
+        node["format"] = "int32" if maximum <= MAX_QUANTITY else "int64"
+    return node
 
 
 def _complete(operation: JsonObject, successes: JsonObject) -> None:
@@ -144,21 +126,20 @@ def _complete(operation: JsonObject, successes: JsonObject) -> None:
     has_customer = any(parameter["in"] == "path" for parameter in operation["parameters"])
     if "requestBody" in operation:
         (media_type,) = operation["requestBody"]["content"].values()
-        media_type["examples"] = {
-            name: {"summary": summary, "value": value}
-            for name, (summary, value) in _EXAMPLES[operation["operationId"]].items()
-        }
+        media_type["examples"] = _EXAMPLES[operation["operationId"]]
         customer = "path.customerIdentifier" if has_customer else "body#/buyers/0/customerIdentifier"
         link = {
             "operationId": "listMeteringRecords",
             "description": "What is stored, and whether it was billed.",
             "parameters": {"customerIdentifier": f"$request.{customer}"},
         }
-        success, problems = successes["Inserted"] | {"links": {"listing": link}}, _INSERT_PROBLEMS
+        success, others = successes["Inserted"] | {"links": {"listing": link}}, _LISTS_ONLY
     else:
-        success, problems = successes["Listed"], _LIST_PROBLEMS
-    names = [*_ANY_PROBLEMS, *problems, *(["NotFound"] if has_customer else [])]
+        success, others = successes["Listed"], _INSERTS_ONLY
+    if not has_customer:
+        others = others | {"NotFound"}
     operation["responses"] = {"200": success} | {
-        str(answers.PROBLEMS[name][0].value): {"$ref": f"#/components/responses/{name}"}
-        for name in sorted(names, key=lambda name: answers.PROBLEMS[name][0])
+        str(status): {"$ref": f"#/components/responses/{name}"}
+        for name, (status, _, _) in answers.PROBLEMS.items()
+        if name not in others
     }
