@@ -1,5 +1,6 @@
 """What inserts refuse, with the place and code of each violation; and what they accept."""
 
+from time import process_time
 from urllib.parse import quote
 
 import jsonschema_rs
@@ -10,7 +11,7 @@ from metering_cli.importing.cells import BadCellsError, parse_cells
 from tests.environment import METERING_TABLE_NAME
 from tests.unit.conftest import StoredItems
 from tests.unit.contract import DOCUMENT
-from tests.unit.lambda_calls import DRY_RUN, Answer, Api, Body, buyer, buyers, usage
+from tests.unit.lambda_calls import DRY_RUN, FUNCTION_TIME_MS, Answer, Api, Body, buyer, buyers, usage
 from tools.local_cloud.hourly_job import HourlyJob, Marketplace
 
 LICENSE = "license-manager::123456789012:license/lic-EXAMPLE12345"
@@ -106,6 +107,17 @@ def test_unbillable_dimensions_are_refused(api: Api, code: str) -> None:
         answer = api.insert_one("c", usage(**{name: 1}))
         assert violations(answer) == [f"/metered_dimensions/0/dimension_name {code}"], ascii(name)
         assert not is_documented("MeteredDimension", "dimension_name", name), ascii(name)
+
+
+def test_odd_customers_are_checked_within_the_functions_time(api: Api) -> None:
+    """A pattern that tries many ways to match takes minutes for these."""
+    odd = [f"{number:05d}{'-1' * 61}a" for number in range(5_000)]
+    odd += [f"{number:05d}{'1' * 122}a" for number in range(5_000)]
+    started = process_time()
+
+    assert api.insert_many(buyers(*(buyer(each, m=1) for each in odd)), query=DRY_RUN).status == 200
+
+    assert process_time() - started < FUNCTION_TIME_MS / 1000
 
 
 def test_all_that_is_accepted_is_billed(api: Api, dynamodb: DynamoDBClient) -> None:
