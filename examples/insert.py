@@ -3,8 +3,6 @@
 ``METERING_API_URL`` is the URL that the deployment printed; credentials and region are those of the AWS CLI.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

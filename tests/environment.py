@@ -1,7 +1,5 @@
 """Environment variables and moto tables of the functions; to be imported before the functions' modules."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

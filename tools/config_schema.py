@@ -1,7 +1,5 @@
 """``python -m tools.config_schema write|check``: the schema by which editors check ``cdk.context.json``."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

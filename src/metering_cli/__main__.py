@@ -1,7 +1,5 @@
 """The seller's commands: ``metering import`` and ``metering report``."""
 
-from __future__ import annotations
-
 import io
 import os
 import signal

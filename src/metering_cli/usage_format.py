@@ -1,10 +1,8 @@
 """A usage file's columns and their rules: what ``metering import`` reads and ``metering report`` writes."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict
 
-from metering_handlers.contract.identifiers import (  # noqa: TC001 - pydantic needs them
+from metering_handlers.contract.identifiers import (
     CustomerIdentifier,
     DimensionName,
     OptionalTransactionId,

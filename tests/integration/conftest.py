@@ -1,7 +1,5 @@
 """The stack, deployed once to a local cloud for the whole session."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The report's page in a browser: in every size, by itself, and without a mistake in its script."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 

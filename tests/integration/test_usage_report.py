@@ -4,8 +4,6 @@
 report prints and writes.
 """
 
-from __future__ import annotations
-
 import csv
 import itertools
 import json

@@ -3,8 +3,6 @@
 ``python -m tools.benchmarks bulk list.page`` prints the results whose keys begin so, and writes nothing.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

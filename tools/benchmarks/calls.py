@@ -4,8 +4,6 @@
 arguments are a JSON array, in a process of its own, and prints what it returns.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -5,8 +5,6 @@ transactions that are all or nothing, client request tokens, pages, and with ``-
 a partition. ``python -m tools.benchmarks.dynamodb_stub`` prints its port and serves until it is stopped.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

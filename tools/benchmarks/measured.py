@@ -1,7 +1,5 @@
 """Measurements in one process: of a function beside a reference, and of inserts at DynamoDB's limits."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

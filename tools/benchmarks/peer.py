@@ -4,8 +4,6 @@ Its parts are those of Powertools' documentation ("Event handler: REST API", "Id
 ("DynamoDB: batch writing").
 """
 
-from __future__ import annotations
-
 import os
 import time
 from typing import Any

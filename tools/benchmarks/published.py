@@ -1,7 +1,5 @@
 """Where results are published: ``results.json``, its chart, and the numbers in ``docs/performance.md``."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

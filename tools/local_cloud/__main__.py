@@ -1,7 +1,5 @@
 """``python -m tools.local_cloud``: ``demo`` shows the API at work, ``up`` keeps it running until Ctrl-C."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

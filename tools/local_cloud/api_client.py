@@ -1,7 +1,5 @@
 """Signed HTTP requests to the deployed API."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import requests

@@ -1,7 +1,5 @@
 """The local cloud: MiniStack in a virtual environment of its own, on a free port of the loopback address."""
 
-from __future__ import annotations
-
 import os
 import platform
 import socket

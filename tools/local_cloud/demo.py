@@ -1,7 +1,5 @@
 """The demo: sends the API's main requests, bills what they stored, and checks what is shown of it."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Deployment of the quickstart's table and of this app to the local cloud."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

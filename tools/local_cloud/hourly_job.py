@@ -1,7 +1,5 @@
 """A stand-in for the quickstart's hourly job, with its rules, and for the AWS Marketplace it reports to."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping

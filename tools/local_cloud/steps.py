@@ -1,7 +1,5 @@
 """Steps of a run, with their titles, durations and logs."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

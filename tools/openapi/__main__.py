@@ -1,7 +1,5 @@
 """``write`` generates docs/openapi.json, ``check`` compares it, ``serve`` shows it in a browser."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

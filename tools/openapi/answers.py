@@ -1,7 +1,5 @@
 """Answers as OpenAPI components: the schemas of ``metering_handlers.contract.answers``, and the problems."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

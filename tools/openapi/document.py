@@ -3,8 +3,6 @@
 The rest is written by hand in ``skeleton.json``, with the successful answers and their examples.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

@@ -5,8 +5,6 @@ calls with the key that ``make local`` has created, and forwards them. It listen
 only, and calls no other API.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import socket

@@ -1,23 +1,16 @@
 """Bulk requests: how lines are divided into them, and what AWS takes of one customer in an hour."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from typing import TYPE_CHECKING
 
 from metering_cli.importing.cells import DIMENSION, QUANTITY
-from metering_cli.importing.usage_file import Problem
+from metering_cli.importing.usage_file import Line, Problem
 from metering_cli.usage_format import HEADER
+from metering_handlers.contract.answers import Violation
 from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from metering_cli.importing.usage_file import Line
-    from metering_handlers.contract.answers import Violation
 
 MAX_LINES = 2_000
 """Lines in one request: up to 2,000 records, of which the table's index takes 1,000 a second, and 4,000 write

@@ -1,17 +1,12 @@
 """The rules of a usage file's cells: each refusal says what the cell looks like, and what to write."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from metering_cli.usage_format import HEADER, UsageLine
 from metering_handlers.contract.limits import MAX_QUANTITY
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CUSTOMER, DIMENSION, QUANTITY, TRANSACTION_ID = HEADER
 

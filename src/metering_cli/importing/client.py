@@ -1,12 +1,11 @@
 """Client of the API's bulk insert: its answers, and every failure as a sentence without secrets."""
 
-from __future__ import annotations
-
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,17 +13,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, NewConnectionError
 from urllib3.util import Retry
 
+from metering_cli.importing.bulk import Request
 from metering_cli.importing.usage_file import ProblemsError
 from metering_cli.wording import printable
 from metering_handlers.contract.answers import DryRun, Duplicate, Inserted, Violation
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from metering_cli.importing.bulk import Request
-
-    Authorization = Callable[[requests.PreparedRequest], requests.PreparedRequest]
-    Known = dict[tuple[str, str], bool]
+Authorization = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+Known = dict[tuple[str, str], bool]
 
 T = TypeVar("T")
 

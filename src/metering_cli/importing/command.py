@@ -1,36 +1,26 @@
 """``metering import``: the command line."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
+import requests
 from botocore.session import Session
 from requests_aws4auth import AWS4Auth
 
-from metering_cli.importing.bulk import beyond_an_hour, divide
+from metering_cli.importing.bulk import Request, beyond_an_hour, divide
 from metering_cli.importing.cells import TRANSACTION_ID
-from metering_cli.importing.client import CREDENTIAL_ERRORS, Client, SendError, credential_error
+from metering_cli.importing.client import CREDENTIAL_ERRORS, Client, Known, SendError, credential_error
 from metering_cli.importing.summary import EXIT_CODES, Summary, warnings
-from metering_cli.importing.usage_file import Problem, ProblemsError, read_usage
+from metering_cli.importing.usage_file import Line, Problem, ProblemsError, read_usage
 from metering_cli.wording import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import requests
-
-    from metering_cli.importing.bulk import Request
-    from metering_cli.importing.client import Known
-    from metering_cli.importing.usage_file import Line
 
 _REGION_IN_HOST = re.compile(r"\.execute-api\.([a-z]+(?:-[a-z]+)+-\d+)\.")
 

@@ -1,20 +1,14 @@
 """The outcome of an import, as ``--json`` prints it and as people read it."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
-from typing import TYPE_CHECKING
 
 from metering_cli.importing.cells import shown
+from metering_cli.importing.client import Known
+from metering_cli.importing.usage_file import Line, Problem
 from metering_cli.wording import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from metering_cli.importing.client import Known
-    from metering_cli.importing.usage_file import Line, Problem
 
 EXIT_CODES = {"imported": 0, "checked": 0, "problems": 1, "not_completed": 3, "interrupted": 130}
 """Exit code of each status; click itself exits with 2 for a wrong command line."""

@@ -1,19 +1,14 @@
 """The rows of a CSV file or of an Excel workbook, as text."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io
 import re
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from openpyxl import load_workbook
 from openpyxl.worksheet.formula import ArrayFormula, DataTableFormula
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Row = tuple[int, list[str]]
 

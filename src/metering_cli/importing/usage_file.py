@@ -1,20 +1,15 @@
 """Usage files: lines with ids, and every problem by file, line and column."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from metering_cli.importing.cells import TRANSACTION_ID, BadCellsError, parse_cells, shown
 from metering_cli.importing.tables import TableError, read_rows
 from metering_cli.usage_format import HEADER
 from metering_handlers.contract.row_ids import length_prefixed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,16 @@
 """Usage that was not billed, and whether it was sent again."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from metering_cli.wording import printable
 from metering_handlers.contract.deployment import MIN_TRANSACTION_ID_DAYS
 from metering_handlers.contract.queries import EPOCH
 from metering_handlers.contract.row_ids import entry_row_id, length_prefixed
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
 
 FEWEST_DAYS_KNOWN = MIN_TRANSACTION_ID_DAYS
 """A row keeps the expiry that it was written with, so that a larger ``transaction_id_days`` today says

@@ -6,32 +6,26 @@ import csv
 import io
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metering_cli.reporting.failures import Failure
+from metering_cli.reporting.findings import Findings
 from metering_cli.reporting.reasons import reason_of
-from metering_cli.reporting.report import LABELS, NO_NAME, time_of
+from metering_cli.reporting.report import LABELS, NO_NAME, Report, time_of
 from metering_cli.wording import printable
+from metering_handlers.contract.answers import DimensionTotals
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from openpyxl.worksheet._write_only import WriteOnlyWorksheet
-
-    from metering_cli.reporting.failures import Failure
-    from metering_cli.reporting.findings import Findings
-    from metering_cli.reporting.report import Report
-    from metering_handlers.contract.answers import DimensionTotals
-
-    Row = Sequence[object]
+Row = Sequence[object]
 
 _WORDS = {status: label.lower().replace(" ", "_") for status, label in LABELS.items()}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from metering_cli.reporting.failures import OPEN_STATES, Failure, by_reason, listed
-from metering_cli.reporting.report import LATEST_INSTANT, NO_NAME
+from metering_cli.reporting.report import LATEST_INSTANT, NO_NAME, Report
 from metering_cli.wording import counted, printable
 from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
 from metering_handlers.contract.queries import EPOCH
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from metering_cli.reporting.report import Report
-
-    Sums = Sequence[tuple[str, int]]
-    """Dimensions and quantities."""
+Sums = Sequence[tuple[str, int]]
+"""Dimensions and quantities."""
 
 _MAX_RECORDS = 500
 """Of one customer: with many more, the hourly job is cut off after AWS has billed, and bills again."""

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
+from click.decorators import FC
 from pydantic import BaseModel, TypeAdapter
 
 from metering_cli.reporting.report import LATEST_INSTANT, MS_OF_A_DAY, TimeRange
 from metering_handlers.contract.deployment import DEFAULT_STACK_NAME, idempotency_table_name
 from metering_handlers.contract.limits import EARLIEST_INSTANT
 from metering_handlers.contract.queries import Instant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from click.decorators import FC
 
 _INSTANT: TypeAdapter[int] = TypeAdapter(Instant)
 _DURATION_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

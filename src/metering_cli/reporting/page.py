@@ -5,28 +5,22 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections import Counter, defaultdict
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from metering_cli.reporting.failures import OPEN_STATES, State
+from metering_cli.reporting.failures import OPEN_STATES, Failure, State
+from metering_cli.reporting.findings import Findings
 from metering_cli.reporting.reasons import reason_of
-from metering_cli.reporting.report import LABELS, NO_NAME, time_of
+from metering_cli.reporting.report import LABELS, NO_NAME, Report, time_of
 from metering_cli.wording import counted, printable
 
-if TYPE_CHECKING:
-    from datetime import date, datetime
-
-    from metering_cli.reporting.failures import Failure
-    from metering_cli.reporting.findings import Findings
-    from metering_cli.reporting.report import Report
-
-    Groups = dict[tuple[str, State], list[Failure]]
-    """Failures by reason and state."""
+Groups = dict[tuple[str, State], list[Failure]]
+"""Failures by reason and state."""
 
 MAX_ROWS = 4_000
 """Rows of customers on the page, below 1 MB; the rest is in the file of totals."""

@@ -1,7 +1,5 @@
 """The reasons for which usage is not billed: whether AWS may have billed it all the same, and what to do."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import click
 from pydantic import ValidationError
 
-from metering_cli.reporting.failures import OPEN_STATES, State, by_reason, listed
+from metering_cli.reporting.failures import OPEN_STATES, Failure, State, by_reason, listed
 from metering_cli.reporting.files import csv_file
 from metering_cli.reporting.reasons import REASONS, UNKNOWN_DIMENSION, Remedy, reason_of
 from metering_cli.reporting.report import NO_NAME
 from metering_cli.usage_format import HEADER, UsageLine
 from metering_cli.wording import counted, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-
-    from metering_cli.reporting.failures import Failure
 
 DOUBTFUL = sorted(reason for reason, meaning in REASONS.items() if meaning.remedy is Remedy.CHECK)
 

@@ -1,7 +1,5 @@
 """Fixtures of the fault schedules, and a summary at the end of the session."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator

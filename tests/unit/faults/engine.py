@@ -4,8 +4,6 @@ moto evaluates each condition as it is written, so a wrong one shows; the benchm
 use.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import random

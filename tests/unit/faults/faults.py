@@ -1,7 +1,5 @@
 """What may happen to a request to DynamoDB, and how it comes about."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 from botocore.exceptions import (

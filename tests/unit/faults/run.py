@@ -1,7 +1,5 @@
 """Runs a schedule, and compares each answer, and the table, with what was committed."""
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from collections import Counter, defaultdict, deque

@@ -1,7 +1,5 @@
 """Schedules of requests, interleavings and faults, as plain data that can be replayed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 

@@ -1,7 +1,5 @@
 """The hourly job, run on records that the API stored: each is metered once."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

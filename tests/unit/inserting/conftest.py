@@ -1,7 +1,5 @@
 """Fixtures of the inserts: the idempotency table's rows, and the functions' calls of DynamoDB."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import time

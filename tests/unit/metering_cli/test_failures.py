@@ -1,7 +1,5 @@
 """Failed usage is sent again once, if AWS certainly did not bill it, and then no longer counts as open."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

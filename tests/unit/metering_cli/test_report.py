@@ -1,7 +1,5 @@
 """What the report says: one table with every kind of record in each form, its range, and usage at risk."""
 
-from __future__ import annotations
-
 import csv
 import html
 import json

@@ -1,7 +1,5 @@
 """Both tables are read completely, within the read capacity; whatever prevents it is a sentence."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
