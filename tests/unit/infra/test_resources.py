@@ -34,6 +34,9 @@ def test_by_default_callers_sign_and_nothing_that_costs_is_on() -> None:
 
     has(stack, 3, "ApiGateway::Method", AuthorizationType="AWS_IAM")
     has(stack, 3, "ApiGateway::Method")
+    # The deployed stage alone may invoke a function, not the console's test.
+    has(stack, 3, "Lambda::Permission", Principal="apigateway.amazonaws.com")
+    has(stack, 3, "Lambda::Permission")
     has(stack, 1, "ApiGateway::RestApi", EndpointConfiguration=REGIONAL, Policy=ABSENT, **MODERN_TLS)
     has(stack, 1, "ApiGateway::RestApi", MinimumCompressionSize=1024, DisableExecuteApiEndpoint=False)
     for kind in ("ApiGateway::ApiKey", "ApiGateway::UsagePlan", "WAFv2::WebACL", "SNS::Subscription"):
