@@ -14,8 +14,9 @@ from metering_handlers.contract.limits import MAX_DIMENSIONS, MAX_QUANTITY
 
 MAX_LINES = 2_000
 """Lines in one request: up to 2,000 records, of which the table's index takes 1,000 a second, and 4,000 write
-units of rows. The API's function has 27 s. The longest lines stay below Lambda's 6 MB, even when all of their
-characters are escaped in the proxy event."""
+units of rows. The API's function has 27 s."""
+MAX_BYTES = 1_000_000
+"""Bytes of a request body: far below Lambda's 6 MB, even when escaped in the proxy event."""
 
 
 @dataclass(frozen=True)
@@ -88,4 +89,13 @@ def divide(lines: Iterable[Line]) -> Iterator[Request]:
     for turn in zip_longest(*parts.values(), fillvalue=()):
         left = chain.from_iterable(turn)
         while taken := list(islice(left, MAX_LINES)):
-            yield Request(taken)
+            yield from _small_enough(Request(taken))
+
+
+def _small_enough(request: Request) -> Iterator[Request]:
+    half = len(request.lines) // 2
+    if half and len(request.body) > MAX_BYTES:
+        yield from _small_enough(Request(request.lines[:half]))
+        yield from _small_enough(Request(request.lines[half:]))
+    else:
+        yield request

@@ -59,7 +59,7 @@ class SendError(Exception):
         self.retry_after = retry_after
 
 
-@dataclass
+@dataclass(repr=False)
 class Client:
     """Client of the API's bulk insert. Repeats a request that may succeed later, for ``PATIENCE_SECONDS``.
 
@@ -193,5 +193,6 @@ def _refusal(request: Request, response: requests.Response) -> SendError | Probl
     try:
         # In seconds, or as an HTTP date.
         return SendError(message, Retry().parse_retry_after(response.headers.get("Retry-After", "0")))
-    except InvalidHeader:
+    # The last two of a date beyond what datetime takes.
+    except (InvalidHeader, ValueError, OverflowError):
         return SendError(message, retry_after=0)

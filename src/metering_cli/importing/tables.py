@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from openpyxl import load_workbook
 from openpyxl.worksheet.formula import ArrayFormula, DataTableFormula
@@ -100,7 +101,8 @@ def _text(value: object) -> str:
         return str(value).upper()
     if isinstance(value, int | float):
         if abs(value) >= _MAX_EXACT:
-            return f"{value:.14E}"
+            # Formatting an int of more than 308 digits fails.
+            return f"{Decimal(value):.14E}"
         return str(int(value)) if value == int(value) else repr(value)
     if isinstance(value, str):
         return value

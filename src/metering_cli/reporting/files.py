@@ -119,7 +119,8 @@ def _no_formula(value: object) -> object:
 def csv_file(rows: Iterable[Row]) -> bytes:
     """Render rows as they are."""
     file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    # With line ends of their own, Python before 3.13 does not quote a carriage return within text.
+    csv.writer(file).writerows(rows)
     return file.getvalue().encode()
 
 

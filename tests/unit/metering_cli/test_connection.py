@@ -176,6 +176,14 @@ def test_the_program_gives_up_after_three_minutes(importer: Importer, waits: lis
     assert len(waits) == 9
 
 
+def test_a_retry_after_that_says_nothing_is_ignored(importer: Importer, waits: list[float]) -> None:
+    said = ("soon", "Fri, 31 Dec 99999 23:59:59 GMT", "9" * 5_000)
+    importer.api.script = iter([problem(503, "Busy.", retry_after=each) for each in said])
+
+    assert importer.run(importer.csv(*FOUR)).exit_code == 0
+    assert waits == [1, 2, 4]
+
+
 OTHERS = {"customerIdentifier": "two", "create_timestamp": 1}
 OTHERS_DUPLICATE = {**OTHERS, "transaction_id": "x", "differs": False}
 NOTHING, PERHAPS = "Nothing was written.", "Not all usage is in the table."

@@ -2,6 +2,7 @@
 
 import csv
 import html
+import io
 import json
 import re
 from collections import Counter
@@ -16,7 +17,7 @@ from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 from metering_cli.reporting import command, options
 from metering_cli.reporting.failures import Failure
-from metering_cli.reporting.files import tables
+from metering_cli.reporting.files import csv_file, tables
 from metering_cli.reporting.findings import Findings
 from metering_cli.reporting.page import MAX_ROWS, render_page
 from metering_cli.reporting.reasons import reason_of
@@ -419,3 +420,9 @@ def test_identifiers_of_what_may_be_one_buyer_are_named(waiting: dict[str, int],
     assert json.loads(result.stdout)["maybe_one_buyer"] == ([pair] if found else [])
     assert (f"{LICENSE_ARN} and {found} may be one buyer" in result.stderr) == bool(found)
     assert result.exit_code == 0
+
+
+def test_a_name_with_a_carriage_return_stays_in_its_row() -> None:
+    rows = [["a\rb", "1"], ["=c", "2"]]
+
+    assert [*csv.reader(io.StringIO(csv_file(rows).decode(), newline=""))] == rows

@@ -115,6 +115,8 @@ def test_rows_that_are_never_returned_are_not_absent(
         (["--from", "soon"], "ISO 8601"),
         (["--day", "23.11.2026"], "a day such as 2026-11-23"),
         (["--month", "2026-11-23"], "a month such as 2026-11"),
+        (["--month", "2026W07"], "a month such as 2026-11"),
+        (["--day", "2026W07-01"], "a day such as 2026-11-23"),
         (["--month", "9999-12"], "after 5000"),
         (["--to", str(2**53 - 1)], "after 5000"),
         (["--day", ""], "a day such as 2026-11-23"),

@@ -218,16 +218,26 @@ def test_a_workbooks_cell_is_not_taken_for_what_it_looks_like(
     assert detail in problem.detail
 
 
-def test_rows_beyond_a_workbooks_stated_dimensions_are_read() -> None:
-    """Some programs state the dimensions of an empty sheet."""
+def five_rows(old: bytes, new: bytes) -> bytes:
+    """Return a workbook with five rows of usage, 0 to 4, in which a part of the XML is replaced."""
     content = workbook([COLUMNS, *(["buyer", "seats", number] for number in range(5))])
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(packed, "w") as after:
+        assert old in before.read("xl/worksheets/sheet1.xml")
         for name in before.namelist():
-            after.writestr(name, before.read(name).replace(b'ref="A1:C6"', b'ref="A1:C2"'))
+            after.writestr(name, before.read(name).replace(old, new))
+    return packed.getvalue()
 
-    assert packed.getvalue() != content
-    assert len(read(packed.getvalue())) == 5
+
+def test_rows_beyond_a_workbooks_stated_dimensions_are_read() -> None:
+    """Some programs state the dimensions of an empty sheet."""
+    assert len(read(five_rows(b'ref="A1:C6"', b'ref="A1:C2"'))) == 5
+
+
+def test_a_workbooks_number_may_have_any_number_of_digits() -> None:
+    [problem] = problems(five_rows(b"<v>4</v>", b"<v>%s</v>" % (b"1" * 400)))
+
+    assert (problem.line, problem.column) == (6, "dimension_value")
 
 
 def test_no_damage_of_a_workbook_ends_in_a_traceback() -> None:
