@@ -40,7 +40,7 @@ def main(command: str) -> int:
     text = json.dumps(context_schema(), indent=2, ensure_ascii=False) + "\n"
     if command == "write":
         SCHEMA_FILE.write_text(text, encoding="utf-8")
-    elif SCHEMA_FILE.read_text(encoding="utf-8") != text:
+    elif not SCHEMA_FILE.exists() or SCHEMA_FILE.read_text(encoding="utf-8") != text:
         print(f"{SCHEMA_FILE.name} is not up to date; make schema writes it.", file=sys.stderr)
         return 1
     return 0

@@ -83,12 +83,8 @@ def test_openapi_python_client(api: Api, tmp_path: Path) -> None:
     check_python(api, "with_openapi_python_client", tmp_path)
 
 
-def test_openapi_generator(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if shutil.which("java") is None:
-        with capsys.disabled():
-            print("\nNot tested: the client of openapi-generator, because there is no java on the path.")
-        pytest.skip("no java")
-
+@pytest.mark.skipif(shutil.which("java") is None, reason="openapi-generator needs java on the path")
+def test_openapi_generator(api: Api, tmp_path: Path) -> None:
     generated = output_of(
         tool("openapi-generator-cli"),
         *("generate", "--generator-name=python", f"--input-spec={CONTRACT}", f"--output={tmp_path}"),

@@ -1,4 +1,4 @@
-"""Calls of the functions with proxy events; imports nothing that a cold start would pay.
+"""Calls of the functions with proxy events; imports the standard library alone, whatever is measured.
 
 ``python -m tools.benchmarks.calls <module> <function> <arguments>`` calls a function of this package, whose
 arguments are a JSON array, in a process of its own, and prints what it returns.

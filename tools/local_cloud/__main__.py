@@ -18,7 +18,7 @@ from tools.local_cloud.deploy import API_FILE, Api, deploy, locked, read_config
 from tools.local_cloud.steps import StepError, say
 
 _INTERRUPTED = 128 + signal.SIGINT
-_IS_UP = (
+_ALREADY_UP = (
     "make local is already running in this checkout. Use that one "
     f"(once it is up, {relpath(API_FILE)} has its URL), or stop it with Ctrl-C first."
 )
@@ -41,7 +41,7 @@ def main(command: str) -> int:
             with local_cloud(config.aws_region_name) as cloud:
                 run_demo(deploy(cloud, config))
         else:
-            with locked("up.lock", _IS_UP), local_cloud(config.aws_region_name) as cloud:
+            with locked("up.lock", _ALREADY_UP), local_cloud(config.aws_region_name) as cloud:
                 _stay_up(deploy(cloud, config))
     except (StepError, BotoCoreError, ClientError, OSError) as error:
         failure = error if isinstance(error, StepError) else StepError(str(error), MINISTACK_LOG)

@@ -85,7 +85,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], cloud: Cloud) -> None:
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise StepError(f"MiniStack stopped at start (exit code {server.returncode}).", MINISTACK_LOG)
-        with suppress(requests.ConnectionError):
+        with suppress(requests.RequestException):
             if requests.get(f"{cloud.endpoint_url}/_ministack/ready", timeout=_READY_SECONDS).ok:
                 return
         time.sleep(_POLL_SECONDS)

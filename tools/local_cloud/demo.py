@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import boto3
+from requests import JSONDecodeError
 
 from checks.log_lines import find_log_line
 from metering_handlers.contract.deployment import idempotency_table_name
@@ -185,7 +186,11 @@ def _exchange(
     for name in ("Content-Type", "Idempotent-Replayed"):
         if name in answer.headers:
             say(f"   < {name}: {answer.headers[name]}")
-    returned: JsonObject = answer.json()
+    try:
+        returned: JsonObject = answer.json()
+    except JSONDecodeError as error:
+        say(f"   < {answer.text}")
+        raise StepError("The API's answer is not JSON.") from error
     _say_json(returned, "<")
     _expect(answer.status_code == HTTPStatus.OK, f"The API must answer with 200, not {answer.status_code}.")
     return returned

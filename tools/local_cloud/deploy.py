@@ -72,10 +72,8 @@ def deploy(cloud: Cloud, config: Config) -> Api:
     name = config.metering_table_name
     if not config.create_metering_table:
         with step(f"Creating the table {name}, as the AWS Marketplace SaaS quickstart does"):
-            table = boto3.resource("dynamodb").create_table(
-                TableName=name, **json.loads(_TABLE_FILE.read_text())
-            )
-            table.wait_until_exists()
+            # It is there at once.
+            boto3.client("dynamodb").create_table(TableName=name, **json.loads(_TABLE_FILE.read_text()))
     with step("Preparing the local cloud for the CDK (cdk bootstrap)"):
         # Without an app, the CLI does not synthesize the stack for this.
         _cdk("bootstrap", f"aws://{_ACCOUNT}/{cloud.region}", "--app", "")

@@ -12,7 +12,7 @@ def main(command: str) -> int:
         reference.serve()
     elif command == "write":
         document.FILE.write_text(document.text(), encoding="utf-8")
-    elif document.FILE.read_text(encoding="utf-8") != document.text():
+    elif not document.FILE.exists() or document.FILE.read_text(encoding="utf-8") != document.text():
         print("docs/openapi.json is not up to date. Run make openapi.", file=sys.stderr)
         return 1
     return 0

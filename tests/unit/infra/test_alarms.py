@@ -170,6 +170,54 @@ CASES: dict[str, dict[str, Case]] = {
 }
 
 
+SERVICE = "cdk-apigw-marketplace-metering-records"
+API = {"ApiName": SERVICE, "Stage": {"Ref": "ApiRestApiDeploymentStageprodE828476C"}}
+FUNCTIONS = {
+    "InsertMeteringRecord": {"FunctionName": {"Ref": "InsertMeteringRecordFunctionBDDBD361"}},
+    "InsertMeteringRecords": {"FunctionName": {"Ref": "InsertMeteringRecordsFunction114C9D4E"}},
+    "ListMeteringRecords": {"FunctionName": {"Ref": "ListMeteringRecordsFunction216D8A11"}},
+}
+COUNT = ("AWS/ApiGateway", "Count", API)
+INSERTED = ("MarketplaceMetering", "RecordsInserted", {"service": SERVICE})
+MARKED_BY_THE_JOB = (
+    "AWS/DynamoDB",
+    "SuccessfulRequestLatency",
+    {"Operation": "UpdateItem", "TableName": "AWSMarketplaceMeteringRecords"},
+)
+METRICS = {
+    "ServerErrors": {"errors": ("AWS/ApiGateway", "5XXError", API), "requests": COUNT},
+    "HourOfServerErrors": {None: ("AWS/ApiGateway", "5XXError", API)},
+    "HourOfRefusals": {"refused": ("AWS/ApiGateway", "4XXError", API), "requests": COUNT},
+    "FunctionThrottles": {
+        f"t{number}": ("AWS/Lambda", "Throttles", function)
+        for number, function in enumerate(FUNCTIONS.values())
+    },
+    "IncompleteRequests": {None: ("MarketplaceMetering", "IncompleteRequests", {"service": SERVICE})},
+    **{f"{name}Errors": {None: ("AWS/Lambda", "Errors", function)} for name, function in FUNCTIONS.items()},
+    **{f"{name}Slow": {None: ("AWS/Lambda", "Duration", function)} for name, function in FUNCTIONS.items()},
+    "NothingInserted": {"inserted": INSERTED},
+    "HourlyJobSilent": {"inserted": INSERTED, "marked": MARKED_BY_THE_JOB},
+    "PendingBacklog": {"inserted": INSERTED, "marked": MARKED_BY_THE_JOB},
+}
+
+
+def test_alarms_read_the_metrics_that_their_names_say() -> None:
+    read = {
+        name: {
+            metric.get("Id"): (
+                stat["Namespace"],
+                stat["MetricName"],
+                {dimension["Name"]: dimension["Value"] for dimension in stat["Dimensions"]},
+            )
+            for metric in alarm.get("Metrics", [{"MetricStat": {"Metric": alarm}}])
+            if "MetricStat" in metric
+            for stat in [metric["MetricStat"]["Metric"]]
+        }
+        for name, alarm in alarms(synthesize(expected_usage_hours=3)).items()
+    }
+    assert read == METRICS
+
+
 def test_every_alarm_has_a_series_that_raises_it_and_one_that_does_not() -> None:
     assert set(CASES) == set(alarms(synthesize(expected_usage_hours=3)))
     for cases in CASES.values():

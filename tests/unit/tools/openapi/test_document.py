@@ -32,6 +32,16 @@ def test_check_refuses_a_file_that_is_not_up_to_date(
     assert "make openapi" in capsys.readouterr().err
 
 
+def test_operations_and_limits_are_those_that_callers_know() -> None:
+    assert [operation["operationId"] for _, _, operation in OPERATIONS] == [
+        *("insertMeteringRecord", "insertMeteringRecords", "listMeteringRecords"),
+    ]
+    assert SCHEMAS["BulkUsage"]["properties"]["buyers"]["maxItems"] == 10_000
+    dimension = SCHEMAS["MeteredDimension"]
+    assert dimension["properties"]["dimension_value"]["maximum"] == 2_147_483_647
+    assert dimension["additionalProperties"] is False
+
+
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
 def test_every_example_is_valid(method: str, path: str, operation: Any) -> None:  # noqa: ANN401 - JSON
     for status, answer in operation["responses"].items():
