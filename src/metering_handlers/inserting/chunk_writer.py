@@ -77,11 +77,11 @@ class ChunkWriter:
         own_id = [] if request.key is None else [request_row_id(request.key, self._number)]
         rows = self._state.read_rows([*entries, *own_id])
         for row_id in own_id:
-            if row_id in rows and (stored := self._accept(rows.pop(row_id))):
+            if row_id in rows and (stored := self._accept(rows[row_id])):
                 return stored
-        for row_id, row in rows.items():
-            if is_known(row, request.time_s):
-                self.progress.note(*entries[row_id], row, request.request_id)
+        for row_id, (piece, entry) in entries.items():
+            if (row := rows.get(row_id)) and is_known(row, request.time_s):
+                self.progress.note(piece, entry, row, request.request_id)
         return None
 
     def _accept(self, item: Item) -> Progress | None:

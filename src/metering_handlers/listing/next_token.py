@@ -23,7 +23,7 @@ class _Position(BaseModel):
     customer: str
     kind: str
     # Records inserted by hand may have decimals; NaN and Infinity are no numbers of DynamoDB's.
-    after: Annotated[str, Field(pattern="^[-+.E0-9]+$")]
+    after: Annotated[str, Field(pattern="^[-+.eE0-9]+$")]
 
 
 def encode(customer_identifier: str, kind: SortOrder | GroupBy, after: str | None) -> str | None:

@@ -10,6 +10,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ReadTimeoutError
 
 from metering_handlers.dynamodb import ATTEMPT_BUDGET_MS
+from metering_handlers.listing.answer_size import sent_bytes
 from metering_handlers.listing.pages import Page, page_of
 from metering_handlers.listing.query import Batch
 from tests.unit.conftest import StoredItems
@@ -201,3 +202,8 @@ def test_a_record_that_no_answer_could_hold_is_listed_in_brief() -> None:
 
     assert brief == before | {"create_timestamp": 1}
     assert after == before | {"create_timestamp": 2}
+
+
+@pytest.mark.parametrize("text", ["plain", '"quoted" \\', "\x7f", 'é"\x7f', "😀"])
+def test_an_answers_size_counts_its_escapes(text: str) -> None:
+    assert sent_bytes(text.encode()) == len(json.dumps(text))
