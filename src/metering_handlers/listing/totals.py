@@ -39,10 +39,11 @@ class TotalsByDimension:
         self.records += 1
         counted = set()
         for used in outcome.dimensions:
-            total = self.by_dimension[used.name][used.status]
+            name = used.name
+            total = self.by_dimension[name][used.status]
             # A record inserted by hand may hold a dimension more than once, with one status.
-            if used.name not in counted:
-                counted.add(used.name)
+            if name not in counted:
+                counted.add(name)
                 total.records += 1
             # Not isinstance: a bool is an int too.
             if type(used.value) is int:
