@@ -77,9 +77,7 @@ def time_range(oldest: str | None, newest: str | None, day: str | None, month: s
     if [(oldest, newest) != (None, None), day is not None, month is not None].count(True) > 1:
         raise click.UsageError("Use either --from and --to, or --day, or --month.")
     if month is not None:
-        # Python would read 2026W07-01 as a week at an hour west of Greenwich.
-        first_day = f"{month}-01" if re.fullmatch(r"\d{4}-\d{2}", month) else ""
-        first = _span(first_day, "--month", _A_MONTH).oldest
+        first = _span(f"{month}-01", "--month", _A_MONTH).oldest
         days = monthrange(int(month[:4]), int(month[5:]))[1]
         return TimeRange(first, first + days * MS_OF_A_DAY - 1)
     if day is not None:
@@ -99,7 +97,7 @@ def _span(text: str, option: str, wanted: str) -> TimeRange:
         first = _INSTANT.validate_python(text)
     except ValueError:
         first = 0
-    # Not 2026W07-01, which is an hour.
+    # Not 2026W07-01, which Python reads as a week at an hour west of Greenwich.
     is_date = len(text) <= len("2026-11-23") and first % MS_OF_A_DAY == 0
     if not EARLIEST_INSTANT <= first < LATEST_INSTANT or not (is_date or wanted is _A_TIME):
         raise click.BadParameter(f"write {wanted}, not before the year 2000 or after 5000", param_hint=option)
