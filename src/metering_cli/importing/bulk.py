@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice, zip_longest
 
 from metering_cli.importing.cells import DIMENSION, QUANTITY
@@ -25,7 +26,7 @@ class Request:
 
     lines: Sequence[Line]
 
-    @property
+    @cached_property
     def body(self) -> bytes:
         """The request's body."""
         entries = [
