@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from infra.config import Config
+from tools.generated_file import write_or_check
 from tools.local_cloud.steps import PROJECT
 
 SCHEMA_FILE = PROJECT / "docs" / "cdk.context.schema.json"
@@ -38,12 +39,8 @@ def context_schema() -> dict[str, Any]:
 def main(command: str) -> int:
     """Write the schema, or return 1 if the file is not up to date."""
     text = json.dumps(context_schema(), indent=2, ensure_ascii=False) + "\n"
-    if command == "write":
-        SCHEMA_FILE.write_text(text, encoding="utf-8")
-    elif not SCHEMA_FILE.exists() or SCHEMA_FILE.read_text(encoding="utf-8") != text:
-        print(f"{SCHEMA_FILE.name} is not up to date; make schema writes it.", file=sys.stderr)
-        return 1
-    return 0
+    advice = f"{SCHEMA_FILE.name} is not up to date; make schema writes it."
+    return write_or_check(command, SCHEMA_FILE, text, advice)
 
 
 if __name__ == "__main__":

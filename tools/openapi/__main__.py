@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from tools.generated_file import write_or_check
 from tools.openapi import document, reference
 
 
@@ -10,12 +11,9 @@ def main(command: str) -> int:
     """Run a command; the exit status is 1 if the file is not up to date."""
     if command == "serve":
         reference.serve()
-    elif command == "write":
-        document.FILE.write_text(document.text(), encoding="utf-8")
-    elif not document.FILE.exists() or document.FILE.read_text(encoding="utf-8") != document.text():
-        print("docs/openapi.json is not up to date. Run make openapi.", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+    advice = "docs/openapi.json is not up to date. Run make openapi."
+    return write_or_check(command, document.FILE, document.text(), advice)
 
 
 if __name__ == "__main__":

@@ -45,13 +45,12 @@ _DOWN = (
     "start it with <code>make local</code> in another terminal, and reload this page."
 )
 
-logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise it logs each request
-
 
 class ReferenceServer(ThreadedWSGIServer):
     """HTTP server of the page, on the loopback address; port 0 takes a free one."""
 
     def __init__(self, port: int, api_file: Path = API_FILE) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise it logs each request
         super().__init__(_LOOPBACK, port, Request.application(partial(_answer, api_file)))
         self.url = f"http://{_LOOPBACK}:{self.server_port}/"
 
