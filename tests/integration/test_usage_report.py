@@ -21,6 +21,7 @@ from urllib.parse import quote
 import boto3
 import pytest
 
+from metering_handlers.contract.deployment import idempotency_table_name
 from tests.integration.browser import chromium_page
 from tests.integration.http_calls import stored
 from tests.integration.programs import run
@@ -213,7 +214,9 @@ def keep_reports(api: Api, folder: Path, customer: str) -> None:
 
 def run_report(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     where = ("--table", api.metering_table, "--region", api.region, "--read-capacity", "100000")
-    return run_command("report", *where, "--idempotency-table", f"{api.stack_name}-idempotency", *arguments)
+    return run_command(
+        "report", *where, "--idempotency-table", idempotency_table_name(api.stack_name), *arguments
+    )
 
 
 def run_command(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
